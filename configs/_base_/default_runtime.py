@@ -1,0 +1,16 @@
+default_scope = 'mmuda'
+env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+randomness = dict(seed=0)
+log_level = 'INFO'
+log_processor = dict(by_epoch=False)
+vis_backends = [dict(type='LocalVisBackend')]  # add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend')
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='mmuda.SafeCheckpointHook', interval=2000, keep=2, save_best='mIoU'),
+    sampler_seed=None,
+)
+custom_hooks = [dict(type='mmuda.IterationSeedHook'), dict(type='mmuda.FiniteLossHook', interval=50)]
+tta_model = dict(type='SegTTAModel')

@@ -1,0 +1,32 @@
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints 'Could not import OneDL' twice
+    import mmseg.datasets  # noqa: F401
+
+from mmuda.datasets.cityscapes import CityscapesDataset
+from mmuda.datasets.gta5 import GTA5Dataset
+from mmuda.datasets.samplers import Draw, DrawSampler
+from mmuda.datasets.source_target import SourceTargetDataset
+from mmuda.datasets.transforms import (
+    LoadImage,
+    LoadLabels,
+    Pack,
+    PillowResize,
+    RandomGaussianBlur,
+    WeakStrongCrop,
+)
+
+__all__ = [
+    'CityscapesDataset',
+    'Draw',
+    'DrawSampler',
+    'GTA5Dataset',
+    'LoadImage',
+    'LoadLabels',
+    'Pack',
+    'PillowResize',
+    'RandomGaussianBlur',
+    'SourceTargetDataset',
+    'WeakStrongCrop',
+]

@@ -1,0 +1,133 @@
+"""What every data set has in common: class sets, one id table, files by split."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+from mmengine.dataset import BaseDataset
+
+from mmuda.datasets import layout
+from mmuda.datasets.classes import IGNORE, id_table, metainfo
+
+
+class DomainDataset(BaseDataset):
+    """Images of one domain, with or without labels.
+
+    A sub-class names its folders and says how a line of a list becomes a file. An item starts its pipeline as
+    ``img_path``, ``name``, ``seg_map_path`` (with labels only), ``label_table`` (256 uint8, raw id -> class or 255),
+    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``seg_fields`` and ``reduce_zero_label``.
+
+    Args:
+        data_root: folder that holds all data sets, or this one; the default is described in
+            :func:`mmuda.datasets.layout.candidate_roots`.
+        split: ``train``, ``val``, ``test``, the path of a list file, or None for every file of the data set. An empty
+            list file takes every file, too. A plain name uses the reference codes' list where the data set has one,
+            else the list shipped with this package, else every file of the split's folder.
+        classes: size of the class set (19, 16 or 13).
+        with_labels: False leaves labels alone; their folder need not exist.
+        pipeline: transforms or their configs.
+        test_mode: as in mmengine.
+        indices: take only these items, or only the first so many.
+
+    Raises:
+        FileNotFoundError: a folder or a listed file is missing, or the split is empty.
+    """
+
+    folders: ClassVar[tuple[str, ...]]
+    image_dirs: ClassVar[tuple[str, ...]]
+    label_dirs: ClassVar[tuple[str, ...]]
+    list_dir: ClassVar[str]
+    shipped_lists: ClassVar[str]
+    image_suffix: ClassVar[str] = '.png'
+    raw_to_train: ClassVar[Mapping[int, int]]
+
+    ignore_index = IGNORE
+    reduce_zero_label = False
+
+    def __init__(
+        self,
+        data_root: str = layout.DEFAULT_ROOT,
+        split: str | None = 'train',
+        classes: int = 19,
+        with_labels: bool = True,
+        pipeline: Sequence[dict | Callable] = (),
+        test_mode: bool = False,
+        indices: int | Sequence[int] | None = None,
+    ) -> None:
+        self.split = split
+        self.classes = classes
+        self.with_labels = with_labels
+        self.METAINFO = metainfo(classes)  # on the instance: mmseg's confusion matrix tool reads it there
+        super().__init__(
+            metainfo=self.METAINFO,
+            data_root=str(data_root),
+            data_prefix={},
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            indices=indices,
+        )
+        self.label_table = id_table(self.raw_to_train, classes)
+        self.label_map = {raw: int(new) for raw, new in enumerate(self.label_table) if raw != new}
+
+    def split_folder(self) -> str:
+        """Return the folder, below the image and label folders, that holds the split ('' = all of it)."""
+        return ''
+
+    def image_of(self, line: str, folder: str) -> str:
+        """Turn a line of a list into an image's path below the image folder.
+
+        Args:
+            line: the line, stripped.
+            folder: the split's folder, for lines that do not name one.
+
+        Raises:
+            ValueError: the line has none of the accepted forms.
+        """
+        raise NotImplementedError
+
+    def label_of(self, image: str) -> str:
+        """Turn an image's path below the image folder into its label's path below the label folder."""
+        raise NotImplementedError
+
+    def name_of(self, image: str) -> str:
+        """Return the name under which an image appears in logs and written files."""
+        raise NotImplementedError
+
+    def load_data_list(self) -> list[dict]:
+        """List the split's files; called by mmengine."""
+        home, image_dir = layout.find_dataset(self.data_root, self.folders, self.image_dirs)
+        folder = self.split_folder()
+        images = self._choose_images(home, image_dir, folder)
+        items = [{'img_path': layout.join(image_dir, image), 'name': self.name_of(image)} for image in images]
+        if self.with_labels:
+            label_dir = layout.find_folder(home, self.label_dirs)
+            for item, label in zip(items, self._choose_labels(label_dir, folder, images), strict=True):
+                item['seg_map_path'] = layout.join(label_dir, label)
+        return items
+
+    def _choose_images(self, home: str, image_dir: str, folder: str) -> list[str]:
+        available = layout.list_files(image_dir, folder, self.image_suffix)
+        path = layout.find_list(self.split, home, self.list_dir, self.shipped_lists) if self.split else None
+        lines = layout.read_list(path) if path else []
+        images = [self.image_of(line, folder) for line in lines] or available
+        if not images:
+            raise FileNotFoundError(
+                f'{layout.join(image_dir, folder)}: no *{self.image_suffix} image in this folder. '
+                'Complete the data set or choose another split.'
+            )
+        layout.require(images, available, image_dir, str(path))
+        return images
+
+    def _choose_labels(self, label_dir: str, folder: str, images: list[str]) -> list[str]:
+        labels = [self.label_of(image) for image in images]
+        source = 'its image (data sets without labels are read with with_labels=False)'
+        layout.require(labels, layout.list_files(label_dir, folder, '.png'), label_dir, source)
+        return labels
+
+    def get_data_info(self, idx: int) -> dict:
+        """Return what the pipeline starts from for one item; called by mmengine."""
+        return super().get_data_info(idx) | {
+            'label_table': self.label_table,
+            'label_map': self.label_map,
+            'reduce_zero_label': self.reduce_zero_label,
+            'seg_fields': [],
+        }

@@ -1,0 +1,116 @@
+"""The class lists, their palettes and id tables, and the means a task reports.
+
+Everything is counted in the 19 *train ids* of Cityscapes; a smaller class set says which of them make up each of its
+classes, so one raw-id table per data set serves every class set.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+IGNORE = 255
+
+# train id = position: name, colour (RGB), raw id in the label files of Cityscapes and GTA5
+_CITYSCAPES = (
+    ('road', (128, 64, 128), 7),
+    ('sidewalk', (244, 35, 232), 8),
+    ('building', (70, 70, 70), 11),
+    ('wall', (102, 102, 156), 12),
+    ('fence', (190, 153, 153), 13),
+    ('pole', (153, 153, 153), 17),
+    ('traffic light', (250, 170, 30), 19),
+    ('traffic sign', (220, 220, 0), 20),
+    ('vegetation', (107, 142, 35), 21),
+    ('terrain', (152, 251, 152), 22),
+    ('sky', (70, 130, 180), 23),
+    ('person', (220, 20, 60), 24),
+    ('rider', (255, 0, 0), 25),
+    ('car', (0, 0, 142), 26),
+    ('truck', (0, 0, 70), 27),
+    ('bus', (0, 60, 100), 28),
+    ('train', (0, 80, 100), 31),
+    ('motorcycle', (0, 0, 230), 32),
+    ('bicycle', (119, 11, 32), 33),
+)
+
+CITYSCAPES_IDS = {raw: train for train, (_, _, raw) in enumerate(_CITYSCAPES)}
+"""Raw id -> train id in the label files of Cityscapes (``labelIds``) and of GTA5 (EHTDI spec 2.2)."""
+
+TRAIN_IDS = {train: train for train in range(19)}
+"""The table of files that already hold train ids (Cityscapes' ``labelTrainIds``)."""
+
+
+class ClassSet(NamedTuple):
+    """The classes a network is trained on; the new id of a class is its position.
+
+    Attributes:
+        names: one name per class.
+        palette: one RGB colour per class.
+        members: the train ids that make up each class; what no class names is ignored.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    members: tuple[tuple[int, ...], ...]
+
+
+def _keep(*train_ids: int) -> ClassSet:
+    names, palette, _ = zip(*(_CITYSCAPES[i] for i in train_ids), strict=True)
+    return ClassSet(names, palette, tuple((i,) for i in train_ids))
+
+
+CLASS_SETS = {
+    19: _keep(*range(19)),
+    16: _keep(0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),  # the SYNTHIA task
+    13: _keep(0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),  # its scoring subset: no wall, fence, pole
+}
+
+
+def class_set(classes: int) -> ClassSet:
+    """Return the set of ``classes`` classes.
+
+    Raises:
+        ValueError: there is no set of that size.
+    """
+    if classes not in CLASS_SETS:
+        raise ValueError(f'There is no set of {classes} classes: set classes to one of {sorted(CLASS_SETS)}.')
+    return CLASS_SETS[classes]
+
+
+def metainfo(classes: int) -> dict:
+    """Return what mmseg's tools and metrics read from a data set: ``classes`` (names) and ``palette`` (RGB)."""
+    chosen = class_set(classes)
+    return {'classes': chosen.names, 'palette': [list(colour) for colour in chosen.palette]}
+
+
+def id_table(raw_to_train: Mapping[int, int], classes: int) -> np.ndarray:
+    """Make the look-up table from the ids in a label file to the ids of a class set.
+
+    Args:
+        raw_to_train: raw id (0..255) -> train id (0..18); raw ids that are not listed are ignored.
+        classes: size of the class set.
+
+    Returns:
+        Table (256,) uint8: class 0..``classes`` - 1, or 255 = ignore.
+    """
+    new_id = {train: new for new, members in enumerate(class_set(classes).members) for train in members}
+    table = np.full(256, IGNORE, np.uint8)
+    for raw, train in raw_to_train.items():
+        table[raw] = new_id.get(train, IGNORE)
+    return table
+
+
+def score_subsets(num_classes: int) -> dict[str, list[int]]:
+    """Return the class indices behind every mean that a network of ``num_classes`` classes reports.
+
+    The smaller means average entries of the one IoU vector: a prediction of a class that is left out still counts as
+    an error (EHTDI spec, section 1).
+    """
+    subsets = {'mIoU': list(range(num_classes))}
+    members = class_set(num_classes).members
+    for size in (16, 13):
+        if size < num_classes:
+            kept = set(CLASS_SETS[size].members)
+            subsets[f'mIoU{size}'] = [index for index, ids in enumerate(members) if ids in kept]
+    return subsets

@@ -1,0 +1,5 @@
+from mmuda.datasets.transforms.geometric import PillowResize, WeakStrongCrop
+from mmuda.datasets.transforms.loading import LoadImage, LoadLabels, Pack
+from mmuda.datasets.transforms.photometric import RandomGaussianBlur
+
+__all__ = ['LoadImage', 'LoadLabels', 'Pack', 'PillowResize', 'RandomGaussianBlur', 'WeakStrongCrop']

@@ -1,0 +1,126 @@
+"""From files to arrays at the start of a pipeline, from arrays to tensors at its end."""
+
+from io import BytesIO
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine import fileio
+from PIL import Image
+
+from mmuda.registry import TRANSFORMS
+
+
+def decode_image(data: bytes, path: str) -> np.ndarray:
+    """Decode a picture to BGR (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the bytes are no complete picture; names ``path``.
+    """
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise ValueError(f'{path}: empty, broken or cut-off image ({len(data)} bytes). Copy or download it again.')
+    return image
+
+
+def decode_ids(data: bytes, path: str) -> np.ndarray:
+    """Decode a label picture to the ids it stores, (H, W) uint8; of a palette picture, the index (STACK f20).
+
+    Raises:
+        ValueError: the bytes are no complete picture, or not one of 8-bit ids; names ``path``.
+    """
+    try:
+        picture = Image.open(BytesIO(data))
+        ids = np.asarray(picture)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's three ways to say broken
+        raise ValueError(
+            f'{path}: empty, broken or cut-off label file ({len(data)} bytes). Copy or download it again.'
+        ) from error
+    if picture.mode not in ('L', 'P'):
+        raise ValueError(
+            f'{path}: a label file holds one 8-bit id per pixel (grey or palette PNG), this one is of Pillow mode '
+            f'{picture.mode}. Use the id files of the data set, not its colour pictures.'
+        )
+    return ids
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Load ``img_path`` as BGR uint8 and name the file in every error.
+
+    Test pipelines that shall serve mmseg's inferencer start with mmseg's ``LoadImageFromFile``, which it looks for by
+    name; the pixels are the same.
+
+    Adds ``img`` (H, W, 3) uint8, ``img_shape`` and ``ori_shape`` (H, W).
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the image."""
+        results['img'] = decode_image(fileio.get(results['img_path']), results['img_path'])
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadLabels(BaseTransform):
+    """Load ``seg_map_path`` and map its ids through ``label_table``; 255 = ignore.
+
+    An item without ``seg_map_path`` (a folder of images to predict, a data set read without labels) passes unchanged.
+
+    Adds ``gt_seg_map`` (H, W) uint8, and its name to ``seg_fields``.
+
+    Args:
+        same_size: labels whose size differs from ``ori_shape`` are an error. False leaves them at their size, for data
+            with odd ones among them: a following :class:`PillowResize` brings image and label to one size, each from
+            its own, as the EHTDI reference does.
+    """
+
+    def __init__(self, same_size: bool = True) -> None:
+        self.same_size = same_size
+
+    def transform(self, results: dict) -> dict:
+        """Load the labels."""
+        path = results.get('seg_map_path')
+        if path is None:
+            return results
+        ids = decode_ids(fileio.get(path), path)
+        if self.same_size and ids.shape != results['ori_shape']:
+            (label_h, label_w), (image_h, image_w) = ids.shape, results['ori_shape']
+            raise ValueError(
+                f'{path}: the label is {label_w}x{label_h}, its image {results["img_path"]} {image_w}x{image_h}. '
+                'Replace the file that is wrong, or give LoadLabels same_size=False.'
+            )
+        results['gt_seg_map'] = cv2.LUT(ids, results['label_table'])
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+
+@TRANSFORMS.register_module()
+class Pack(BaseTransform):
+    """Turn what a training pipeline made into a flat dict of tensors, leaving out what it did not make.
+
+    ========================================  =====================  ===========================================
+    ``image`` from ``img``                    (3, H, W) uint8, BGR
+    ``label`` from ``gt_seg_map``             (H, W) uint8           255 = ignore
+    ``weak``, ``strong``                      (3, h, w) uint8, BGR   crop of the image; the same with other colours
+    ``weak_label``                            (h, w) uint8           crop of the label
+    ``rows``, ``cols``                        (h,), (w,) int64       full-size row / column of each crop row / column
+    ``name``                                  str
+    ========================================  =====================  ===========================================
+    """
+
+    renamed = (('image', 'img'), ('label', 'gt_seg_map'))
+    kept = ('weak', 'strong', 'weak_label', 'rows', 'cols')
+
+    def transform(self, results: dict) -> dict:
+        """Pack one item."""
+        arrays = [*self.renamed, *((key, key) for key in self.kept)]
+        packed = {key: self._tensor(results[name]) for key, name in arrays if name in results}
+        return packed | {'name': results['name']}
+
+    @staticmethod
+    def _tensor(array: np.ndarray) -> torch.Tensor:
+        if array.ndim == 3:
+            array = array.transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,32 @@
+"""Random numbers as a function of the iteration."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmuda.registry import HOOKS
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seeds Python, NumPy and torch from (seed, rank, iteration) before every training step.
+
+    What a step draws (dropout, say) then depends on the iteration alone: not on what loaders, validations or an
+    interruption drew before. Together with :class:`mmuda.DrawSampler`, whose samples are functions of their draw number,
+    this makes a resumed run equal to an uninterrupted one without storing any generator's state.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed all generators."""
+        sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.iter])
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)

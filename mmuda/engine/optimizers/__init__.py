@@ -1,0 +1,4 @@
+from .constructor import NetworkOptimConstructor
+from .repeated_sgd import RepeatedSGD
+
+__all__ = ['NetworkOptimConstructor', 'RepeatedSGD']

@@ -1,0 +1,426 @@
+"""A paper's stages, one after the other, from one config.
+
+.. code:: text
+
+ Recipe.load()  reads the config, its `recipe` list and every stage's own config; applies options
+ Recipe.plan()  compares each stage's stamp with what it would be now: done | resume | to do, and why
+ Recipe.run()   locks the work_dir, then trains what is to do; each stage writes its stamp last
+
+A stage lives in ``<work_dir>/<nn>_<name>/`` and is the same run whether it is trained in the chain or alone: its seed is a
+function of the recipe's seed and its name. A stage that cannot be used again is set aside (``<nn>_<name>.old1``), never
+overwritten.
+"""
+
+import copy
+import fcntl
+import gc
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine import Config
+from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+import mmuda
+from mmuda import minicity
+from mmuda.engine.hooks.checkpoint import write_text
+
+# What says where and how loudly a stage runs, not what it computes.
+_NOT_STAMPED = ('recipe', 'work_dir', 'load_from', 'resume', 'launcher', 'visualizer', 'vis_backends', 'log_level', 'randomness')
+
+
+@dataclass
+class Stage:
+    """One training run of a recipe.
+
+    Args:
+        index: Position in the recipe, from 0.
+        name: Name in the recipe; hand-overs and options refer to it.
+        cfg: The resolved config.
+        work_dir: Where it runs.
+        load_from: Start weights: ``'<stage>.last'``, ``'<stage>.best'``, a file, or None.
+        seed: Seed of this stage.
+        init: A checkpoint given by the user that replaces this stage.
+    """
+
+    index: int
+    name: str
+    cfg: Config
+    work_dir: Path
+    load_from: str | None
+    seed: int
+    init: Path | None = None
+    output: dict[str, str] = field(default_factory=dict)  # 'last' and 'best' -> checkpoint file
+
+    @property
+    def stamp_file(self) -> Path:
+        """What this stage was made from, and whether it finished."""
+        return self.work_dir / 'stamp.json'
+
+    def stamp(self) -> dict:
+        """The stamp in the stage's folder; empty when there is none."""
+        return json.loads(self.stamp_file.read_text()) if self.stamp_file.is_file() else {}
+
+
+@dataclass
+class Decision:
+    """What is to be done with a stage: ``todo``, ``resume``, ``done``, ``reuse`` (an equal stage elsewhere) or ``init``."""
+
+    action: str
+    why: str
+    found: dict = field(default_factory=dict)
+
+
+class RecipeError(RuntimeError):
+    """A recipe that cannot run as asked; the message names the setting and the cure."""
+
+
+class Recipe:
+    """The stages of one config; see the module.
+
+    Args:
+        stages: In order.
+        work_dir: Folder of all stages.
+        resume: Go on with an unfinished stage instead of setting it aside.
+    """
+
+    def __init__(self, stages: list[Stage], work_dir: Path, resume: bool = False) -> None:
+        self.stages = stages
+        self.work_dir = work_dir
+        self.resume = resume
+
+    # ------------------------------------------------------------------------------------------------- load
+
+    @classmethod
+    def load(
+        cls,
+        config: str | Path,
+        work_dir: str | Path | None = None,
+        *,
+        options: dict | None = None,
+        init: dict[str, str] | None = None,
+        seed: int | None = None,
+        resume: bool = False,
+        launcher: str = 'none',
+    ) -> 'Recipe':
+        """Read a config and everything its recipe names.
+
+        Args:
+            config: Config file; without a ``recipe`` it is its own only stage.
+            work_dir: Folder of the run; ``work_dirs/<folder of the config>/<its name>`` by default.
+            options: Config options; ``'key'`` goes to every stage that has it, ``'STAGE:key'`` to one.
+            init: Stage name -> checkpoint that replaces this stage.
+            seed: Seed of the run; ``randomness.seed`` of the config by default.
+            resume: See the class.
+            launcher: Launcher of the processes, as in MMEngine.
+
+        Raises:
+            RecipeError: A stage, option or file that does not exist.
+        """
+        config = Path(config)
+        if not config.is_file():
+            raise RecipeError(f'{config} is not a config file; see configs/')
+        main = Config.fromfile(config)
+        entries = main.get('recipe') or [{'type': 'Train', 'name': config.stem}]
+        work_dir = Path(work_dir or Path('work_dirs', config.resolve().parent.name, config.stem))
+        seed = main.get('randomness', {}).get('seed', 0) if seed is None else seed
+        stages: list[Stage] = []
+        for index, entry in enumerate(entries):
+            stages.append(_read_stage(index, dict(entry), config, work_dir, seed, [stage.name for stage in stages]))
+        _apply_options(stages, options or {})
+        _apply_init(stages, init or {})
+        for stage in stages:
+            stage.cfg.launcher = launcher
+        return cls(stages, work_dir, resume)
+
+    # ------------------------------------------------------------------------------------------------- plan
+
+    def decide(self, stage: Stage) -> Decision:
+        """What is to be done with a stage, given what the stages before it handed over."""
+        if stage.init is not None:
+            return Decision('init', f'given: {stage.init}', {'last': str(stage.init), 'best': str(stage.init)})
+        before = self._source_of(stage)
+        if before is not None and not before.output:
+            return Decision('todo', f'after {before.name}')
+        wanted, found = self._identity(stage), stage.stamp()
+        if found.get('status') == 'done' and not Path(_files(stage.stamp_file, found)['last']).is_file():
+            return Decision('todo', 'its checkpoint is gone')
+        differing = [key for key in wanted if found and found.get(key) != wanted[key]]
+        if found.get('status') == 'done' and not differing:
+            return Decision('done', f'finished in {found["seconds"]:.0f} s', _files(stage.stamp_file, found))
+        elsewhere = self._find_equal(stage, wanted)
+        if elsewhere is not None:
+            return Decision('reuse', f'equal to {elsewhere.parent}', _files(elsewhere, json.loads(elsewhere.read_text())))
+        if not found:
+            return Decision('todo', 'not yet run')
+        if found['status'] == 'done':
+            return Decision('todo', f'{" and ".join(differing)} changed')
+        if not self.resume:
+            return Decision('todo', 'unfinished; --resume would go on')
+        if differing == ['code']:
+            return Decision('todo', 'unfinished, and the code of mmuda changed since')
+        if differing:
+            raise RecipeError(
+                f'{stage.work_dir} cannot be resumed: its {" and ".join(differing)} changed since it was started. '
+                'Take the change back, or start again without --resume (the old run is set aside)'
+            )
+        last = stage.work_dir / 'last_checkpoint'
+        if not last.is_file():
+            return Decision('todo', 'unfinished, no checkpoint yet')
+        return Decision('resume', f'from {Path(last.read_text()).name}')
+
+    def plan(self) -> list[tuple[Stage, Decision]]:
+        """Decide on every stage; one that waits for another is ``todo``."""
+        decisions = []
+        for stage in self.stages:
+            decision = self.decide(stage)
+            stage.output = decision.found
+            decisions.append((stage, decision))
+        return decisions
+
+    def table(self) -> str:
+        """The plan for people."""
+        rows = [
+            f'  {stage.index:02d}  {stage.name:<12} {decision.action:<7} {decision.why}'
+            + (f'  <- {stage.load_from}' if stage.load_from else '')
+            for stage, decision in self.plan()
+        ]
+        return '\n'.join([f'{len(rows)} stage(s) in {self.work_dir}', *rows])
+
+    # -------------------------------------------------------------------------------------------------- run
+
+    def run(self) -> Path:
+        """Run what is to be done; returns the last stage's last checkpoint."""
+        with _locked(self.work_dir):
+            logger = MMLogger.get_instance('mmuda', log_file=str(self.work_dir / 'recipe.log'))
+            logger.info(self.table())
+            for stage in self.stages:
+                decision = self.decide(stage)
+                stage.output = decision.found
+                if not decision.found:
+                    self._train(stage, decision, logger)
+                barrier()
+            last = Path(self.stages[-1].output['last'])
+            logger.info(f'finished: {last}')
+            return last
+
+    def _train(self, stage: Stage, decision: Decision, logger: MMLogger) -> None:
+        start = self._start_file(stage)
+        logger.info(f'stage {stage.name}: {decision.action} ({decision.why})' + (f', starts from {start}' if start else ''))
+        resumed = decision.action == 'resume'
+        if is_main_process():
+            if not resumed:
+                _set_aside(stage.work_dir, logger)
+            stage.work_dir.mkdir(parents=True, exist_ok=True)
+            stamp = self._identity(stage) | {'status': 'running'}
+            write_text(stage.stamp_file, json.dumps(stamp, indent=1))
+        barrier()
+        cfg = copy.deepcopy(stage.cfg)
+        cfg.work_dir = str(stage.work_dir)
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=stage.seed)
+        cfg.resume = resumed
+        cfg.load_from = (stage.work_dir / 'last_checkpoint').read_text() if resumed else start
+        if 'minicity' in cfg:
+            minicity.ensure(cfg.minicity)
+        began = time.time()
+        _train(cfg)
+        stage.output = _outputs(stage.work_dir)
+        if is_main_process():
+            hashes = {kind: {'file': Path(file).name, 'sha256': file_hash(file)} for kind, file in stage.output.items()}
+            finished = self._identity(stage) | {'status': 'done', 'seconds': time.time() - began} | hashes
+            write_text(stage.stamp_file, json.dumps(finished, indent=1))
+
+    # -------------------------------------------------------------------------------------------- hand-over
+
+    def _source_of(self, stage: Stage) -> Stage | None:
+        """The stage that hands its weights to this one."""
+        name = (stage.load_from or '').rpartition('.')[0]
+        return next((other for other in self.stages[: stage.index] if other.name == name), None)
+
+    def _start_file(self, stage: Stage) -> str | None:
+        before = self._source_of(stage)
+        if before is None:
+            return stage.load_from
+        kind = stage.load_from.rpartition('.')[2]
+        if kind not in before.output:
+            raise RecipeError(
+                f'stage {stage.name} starts from {stage.load_from}, but {before.name} kept no best checkpoint: '
+                "it needs validation labels and default_hooks.checkpoint.save_best; or use '.last'"
+            )
+        return before.output[kind]
+
+    def _identity(self, stage: Stage) -> dict:
+        """What a stage is made from: equal identities give equal results."""
+        start = self._start_file(stage)
+        return {
+            'config': _config_hash(stage.cfg),
+            'inputs': file_hash(start) if start else None,
+            'code': code_hash(),
+            'seed': stage.seed,
+            'world_size': get_world_size(),
+        }
+
+    def _find_equal(self, stage: Stage, identity: dict) -> Path | None:
+        """The stamp of an equal finished stage in the same ``work_dirs`` tree."""
+        root = next((folder for folder in self.work_dir.resolve().parents if folder.name == 'work_dirs'), None)
+        for file in sorted((root or self.work_dir.resolve().parent).rglob('stamp.json')):
+            other = json.loads(file.read_text())
+            equal = other.get('status') == 'done' and all(other.get(key) == value for key, value in identity.items())
+            if equal and Path(_files(file, other)['last']).is_file():
+                return file
+        return None
+
+
+# ------------------------------------------------------------------------------------------------ reading
+
+
+def _read_stage(index: int, entry: dict, config: Path, work_dir: Path, seed: int, earlier: list[str]) -> Stage:
+    kind, name = entry.pop('type', 'Train'), entry.pop('name', None)
+    if kind != 'Train' or not name or name in earlier:
+        raise RecipeError(f'{config}: recipe[{index}] needs type="Train" and a name of its own, got {kind!r}, {name!r}')
+    file = config.parent / entry.pop('config', config.name)
+    load_from = entry.pop('load_from', None)
+    if entry:
+        raise RecipeError(f'{config}: recipe[{index}] ({name}) has unknown keys {sorted(entry)}')
+    if not file.is_file():
+        raise RecipeError(f'{config}: stage {name} names {file}, which does not exist')
+    before, _, kind = (load_from or '').rpartition('.')
+    if load_from and before not in earlier and not Path(load_from).is_file():
+        raise RecipeError(f'{config}: stage {name} starts from {load_from!r}: neither <earlier stage>.last|best nor a file')
+    if before in earlier and kind not in ('last', 'best'):
+        raise RecipeError(f'{config}: stage {name} starts from {load_from!r}: write {before}.last or {before}.best')
+    cfg = Config.fromfile(file)
+    cfg.pop('recipe', None)
+    return Stage(index, name, cfg, work_dir / f'{index:02d}_{name}', load_from or cfg.get('load_from'), stage_seed(seed, name))
+
+
+def stage_seed(seed: int, name: str) -> int:
+    """The seed of a stage: a function of the run's seed and the stage's name alone."""
+    return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()[:4], 'big')
+
+
+def _apply_options(stages: list[Stage], options: dict) -> None:
+    names = [stage.name for stage in stages]
+    for option, value in options.items():
+        name, colon, key = option.rpartition(':')
+        if colon and name not in names:
+            raise RecipeError(f'--cfg-options {option}: there is no stage {name!r}; stages: {", ".join(names)}')
+        takers = [s for s in stages if (s.name == name and _has(s.cfg, key.rpartition('.')[0])) or (not colon and _has(s.cfg, key))]
+        if not takers:
+            raise RecipeError(
+                f'--cfg-options {option}: no stage has this setting. A new setting is added to one stage with STAGE:{key}=...'
+            )
+        for stage in takers:
+            stage.cfg.merge_from_dict({key: value})
+
+
+def _has(cfg: Config, key: str) -> bool:
+    node = cfg
+    for part in filter(None, key.split('.')):
+        if isinstance(node, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(node):
+                return False
+            node = node[int(part)]
+        elif isinstance(node, (dict, Config)) and part in node:
+            node = node[part]
+        else:
+            return False
+    return True
+
+
+def _apply_init(stages: list[Stage], init: dict[str, str]) -> None:
+    by_name = {stage.name: stage for stage in stages}
+    for name, file in init.items():
+        if name not in by_name:
+            raise RecipeError(f'--init {name}={file}: there is no stage {name!r}; stages: {", ".join(by_name)}')
+        if not Path(file).is_file():
+            raise RecipeError(f'--init {name}={file}: no such file')
+        by_name[name].init = Path(file)
+
+
+# ------------------------------------------------------------------------------------------------ stamping
+
+
+def _config_hash(cfg: Config) -> str:
+    kept = {key: value for key, value in cfg.to_dict().items() if key not in _NOT_STAMPED}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def code_hash() -> str:
+    """Hash of the package's Python files."""
+    root, digest = Path(mmuda.__file__).parent, hashlib.sha256()
+    for file in sorted(root.rglob('*.py')):
+        digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _outputs(folder: Path) -> dict[str, str]:
+    files = {'last': Path((folder / 'last_checkpoint').read_text()), 'best': folder / 'best.pth'}
+    return {kind: str(folder / file.name) for kind, file in files.items() if (folder / file.name).is_file()}
+
+
+def _files(stamp_file: Path, stamp: dict) -> dict[str, str]:
+    return {kind: str(stamp_file.parent / stamp[kind]['file']) for kind in ('last', 'best') if kind in stamp}
+
+
+# ------------------------------------------------------------------------------------------------- running
+
+
+def _train(cfg: Config) -> None:
+    """One runner from start to end, leaving no worker, file or tensor behind."""
+    runner = Runner.from_cfg(cfg)
+    try:
+        runner.train()
+    finally:
+        for loop in (runner.train_loop, runner.val_loop):
+            iterator = getattr(getattr(loop, 'dataloader_iterator', None), '_iterator', None)
+            for workers in (iterator, getattr(getattr(loop, 'dataloader', None), '_iterator', None)):
+                if hasattr(workers, '_shutdown_workers'):
+                    workers._shutdown_workers()
+        runner.visualizer.close()
+    del runner
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _set_aside(folder: Path, logger: MMLogger) -> None:
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    number = 1
+    while (aside := folder.with_name(f'{folder.name}.old{number}')).exists():
+        number += 1
+    folder.rename(aside)
+    logger.info(f'{folder} is set aside as {aside.name}')
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Only one run at a time writes into a folder."""
+    if not is_main_process():
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / '.lock', 'w')  # noqa: SIM115
+    except OSError as error:
+        raise RecipeError(f'{folder} cannot be written ({error.strerror}); choose another --work-dir') from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecipeError(f'another run is writing {folder}; wait for it or choose another --work-dir') from None
+        yield

@@ -1,0 +1,3 @@
+from .iou import SubsetIoUMetric, confusion_matrix, scores
+
+__all__ = ['SubsetIoUMetric', 'confusion_matrix', 'scores']

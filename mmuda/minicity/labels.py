@@ -1,0 +1,43 @@
+"""The Cityscapes label table, as far as MiniCity draws it: names, raw ids, train ids, colours."""
+
+import numpy as np
+
+IGNORE = 255
+
+# name: (raw id, train id or 255, colour); the published Cityscapes table.
+_TABLE = {
+    'unlabeled': (0, IGNORE, (0, 0, 0)),
+    'ego vehicle': (1, IGNORE, (0, 0, 0)),
+    'out of roi': (3, IGNORE, (0, 0, 0)),
+    'static': (4, IGNORE, (0, 0, 0)),
+    'dynamic': (5, IGNORE, (111, 74, 0)),
+    'ground': (6, IGNORE, (81, 0, 81)),
+    'road': (7, 0, (128, 64, 128)),
+    'sidewalk': (8, 1, (244, 35, 232)),
+    'rail track': (10, IGNORE, (230, 150, 140)),
+    'building': (11, 2, (70, 70, 70)),
+    'wall': (12, 3, (102, 102, 156)),
+    'fence': (13, 4, (190, 153, 153)),
+    'pole': (17, 5, (153, 153, 153)),
+    'traffic light': (19, 6, (250, 170, 30)),
+    'traffic sign': (20, 7, (220, 220, 0)),
+    'vegetation': (21, 8, (107, 142, 35)),
+    'terrain': (22, 9, (152, 251, 152)),
+    'sky': (23, 10, (70, 130, 180)),
+    'person': (24, 11, (220, 20, 60)),
+    'rider': (25, 12, (255, 0, 0)),
+    'car': (26, 13, (0, 0, 142)),
+    'truck': (27, 14, (0, 0, 70)),
+    'bus': (28, 15, (0, 60, 100)),
+    'train': (31, 16, (0, 80, 100)),
+    'motorcycle': (32, 17, (0, 0, 230)),
+    'bicycle': (33, 18, (119, 11, 32)),
+}
+
+RAW_ID = {name: raw for name, (raw, _, _) in _TABLE.items()}
+CLASSES = tuple(name for name, (_, train, _) in _TABLE.items() if train != IGNORE)
+
+TRAIN_ID = np.full(256, IGNORE, np.uint8)  # raw id -> train id
+PALETTE = np.zeros((256, 3), np.uint8)  # raw id -> RGB
+for _raw, _train, _colour in _TABLE.values():
+    TRAIN_ID[_raw], PALETTE[_raw] = _train, _colour

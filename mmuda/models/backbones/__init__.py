@@ -1,0 +1,3 @@
+from .resnet import CeilResNet
+
+__all__ = ['CeilResNet']

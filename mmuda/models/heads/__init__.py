@@ -1,0 +1,3 @@
+from .summed_aspp_head import SummedASPPHead
+
+__all__ = ['SummedASPPHead']

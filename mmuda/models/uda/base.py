@@ -1,0 +1,144 @@
+"""What every adaptation method shares: a student, a prediction, and the skeleton of one training step."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmseg.models.segmentors import BaseSegmentor
+from torch import Tensor, nn
+
+from mmuda.models.uda.teacher import MeanTeacher
+from mmuda.registry import MODELS
+from mmuda.utils.distributed import average_gradients
+from mmuda.utils.weights import adapt_state
+
+Batch = dict[str, Any]
+Losses = dict[str, Tensor]
+
+
+class UDASegmentor(BaseSegmentor):
+    """Trains a stock segmentor (the student) by the parts of a method.
+
+    .. code:: text
+
+     train_step(): data_preprocessor -> for each of parts(): backward -> average_gradients() -> every optimiser steps -> teacher.update()
+     parts():      the method, in the paper's order; yields (name, {loss name: value})
+     predict():    network.predict(), where network is the teacher if there is one and the method evaluates it, else the student
+     forward():    network.forward(), without post-processing
+
+    Each part is back-propagated as soon as it is yielded, so its graph is free before the next one is built: the paper
+    settings need one 24 GB card because the large source pass and the target passes never hold activations together.
+
+    A method derives from this class, implements :meth:`parts`, and stays unaware of processes, precision and optimisers.
+
+    Args:
+        student: Config of any mmseg segmentor, e.g. an ``EncoderDecoder``.
+        data_preprocessor: Usually a ``mmuda.DomainDataPreprocessor``.
+        teacher: Arguments of :class:`MeanTeacher`; None trains without one.
+        evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        data_preprocessor: dict | None = None,
+        teacher: dict | None = None,
+        evaluate: str = 'student',
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if evaluate not in ('student', 'teacher') or (evaluate == 'teacher' and teacher is None):
+            raise ValueError(f"model.evaluate={evaluate!r}: choose 'student', or 'teacher' together with model.teacher")
+        self.student = MODELS.build(student)
+        self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
+        self.evaluate = evaluate
+        self._register_load_state_dict_pre_hook(self._before_load)
+
+    # ---------------------------------------------------------------------------------------------- training
+
+    @abstractmethod
+    def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
+        """Yield the method's loss terms part by part, in the paper's order.
+
+        Args:
+            data: One batch per domain, on the device and normalised (see ``DomainDataPreprocessor``).
+
+        Yields:
+            The part's name (the prefix in the log) and its terms. Terms whose name contains ``loss`` are added and
+            back-propagated before the generator goes on; the others are only logged.
+        """
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
+        """One iteration: see the class. Returns every term for the log, and their sum as ``loss``."""
+        optimizers = list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
+        data = self.data_preprocessor(data, training=True)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        log: dict[str, Tensor] = {}
+        total = torch.zeros((), device=self.data_preprocessor.device)
+        for name, terms in self.parts(data):
+            loss, _ = self.parse_losses(terms)
+            optimizers[0].backward(loss)
+            total = total + loss.detach()
+            log |= {f'{name}.{term}': value.detach() for term, value in terms.items()}
+        average_gradients(self.parameters())
+        for optimizer in optimizers:
+            optimizer.step()
+        if self.teacher is not None:
+            self.teacher.update(self.student)
+        return {'loss': total, **log}
+
+    def heads(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's low-resolution logits of the main and the auxiliary head, each (N, C, h, w)."""
+        features = self.student.extract_feat(image)
+        return self.student.decode_head(features), self.student.auxiliary_head(features)
+
+    def main_head(self, image: Tensor) -> Tensor:
+        """The student's low-resolution logits of the main head alone, (N, C, h, w)."""
+        return self.student.decode_head(self.student.extract_feat(image))
+
+    def upsample(self, logits: Tensor, like: Tensor) -> Tensor:
+        """Logits (N, C, h, w) at the height and width of ``like``, bilinear as the student's heads align corners."""
+        return F.interpolate(
+            logits, size=like.shape[-2:], mode='bilinear', align_corners=self.student.decode_head.align_corners
+        )
+
+    # -------------------------------------------------------------------------------------------- prediction
+
+    @property
+    def network(self) -> nn.Module:
+        """The plain segmentor that is evaluated."""
+        return self.teacher.model if self.evaluate == 'teacher' else self.student
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        """Predictions of the evaluated network; see mmseg's ``EncoderDecoder.predict``."""
+        return self.network.predict(inputs, data_samples)
+
+    def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
+        return self.network(inputs, data_samples, mode='tensor')
+
+    def extract_feat(self, inputs: Tensor) -> Any:
+        """Features of the evaluated network."""
+        return self.network.extract_feat(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits of the evaluated network at the input's size."""
+        return self.network.encode_decode(inputs, batch_img_metas)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> Losses:
+        """Not a way to train: a method has several passes, so the runner calls :meth:`train_step`."""
+        raise RuntimeError(f'{type(self).__name__} is trained by train_step(), part by part; it has no single loss()')
+
+    # --------------------------------------------------------------------------------------------- hand-over
+
+    def init_weights(self) -> None:
+        """Initialise the student; the teacher starts as its copy."""
+        self.student.init_weights()
+        if self.teacher is not None:
+            self.teacher.copy_from(self.student)
+
+    def _before_load(self, state: dict, prefix: str, *_: Any) -> None:
+        adapt_state(state, self, prefix)

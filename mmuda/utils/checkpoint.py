@@ -1,0 +1,72 @@
+"""Reading checkpoints without running what is inside them (STACK 3.1: a 300-byte file can carry a program)."""
+
+import io
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import fileio
+from mmengine.runner import CheckpointLoader
+
+# Stock loaders that fall back to a full unpickling; the other schemes download and then read as torch does by default.
+_SCHEMES = ('', r'(\S+\:)?s3://')
+
+
+def load_safe(
+    path: str | Path, map_location: Any = 'cpu', allow: Sequence[Callable | tuple[Callable, str]] = ()
+) -> Any:
+    """Read a checkpoint that holds tensors and plain Python types.
+
+    Args:
+        path: File, by any backend of ``mmengine.fileio``.
+        map_location: As in :func:`torch.load`.
+        allow: Further types the file may hold; nothing that was allowed elsewhere in the process counts. Never put
+            ``getattr`` or anything that calls what it is given here.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        ValueError: If the file needs anything else, or is no checkpoint; nothing of it has been run.
+        FileNotFoundError: If there is no such file.
+    """
+    path = os.path.expanduser(path)
+    buffer = io.BytesIO(fileio.get(path))
+    try:
+        with _only(allow):
+            return torch.load(buffer, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        if 'Unsupported' in str(error) or 'not allowed' in str(error):
+            raise ValueError(
+                f'{path} is refused: it holds more than tensors and plain types, and reading it could run code. '
+                'If it is a published checkpoint, convert it with tools/convert_checkpoint.py'
+            ) from error
+        raise ValueError(f'{path} is not a readable checkpoint') from error
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f'{path} is not a readable checkpoint: it may be cut short') from error
+
+
+def install_safe_loader() -> None:
+    """Make MMEngine read checkpoints by :func:`load_safe`, in place of its loader that falls back to running code."""
+    CheckpointLoader.register_scheme(prefixes=_SCHEMES, loader=load_from_safe, force=True)
+
+
+def load_from_safe(filename: str, map_location: Any = None) -> Any:
+    """:func:`load_safe` as an MMEngine loader (the log names it by what follows ``load_from_``)."""
+    return load_safe(filename, map_location)
+
+
+@contextmanager
+def _only(allow: Sequence[Callable | tuple[Callable, str]]) -> Iterator[None]:
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(list(allow))
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)

@@ -1,0 +1,137 @@
+"""Weights of other layouts by our names ``backbone.*``, ``decode_head.*``, ``auxiliary_head.*`` (EHTDI spec 3.2)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from mmuda.datasets.classes import class_set
+
+_NETWORK = ('backbone.', 'decode_head.', 'auxiliary_head.')
+_CLASSES = re.compile(r'(decode_head|auxiliary_head)\.(convs\.\d+|conv_seg)\.(weight|bias)$')
+_WRAPPED = re.compile(r'^module\.')
+# The DeepLab-v2 ports (AdaptSegNet, MaxSquareLoss, PixMatch, EHTDI).
+_DEEPLAB = (
+    (re.compile(r'^((?:conv1|bn1|layer[1-4])\..+)$'), r'backbone.\1'),
+    (re.compile(r'^layer6\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'),
+    (re.compile(r'^layer5\.conv2d_list\.(.+)$'), r'auxiliary_head.convs.\1'),
+)
+
+
+class NetworkWeights(NamedTuple):
+    """What :func:`network_state` found.
+
+    Attributes:
+        state: Tensors by our key names.
+        layout: The layout that was recognised, for people.
+        dropped: Keys of the file that have no place in the network.
+    """
+
+    state: dict[str, Tensor]
+    layout: str
+    dropped: list[str]
+
+
+def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> NetworkWeights:
+    """Find the weights of one network in a checkpoint and name them our way.
+
+    Known are: our own checkpoints (``student.*``, ``teacher.model.*``), any mmseg segmentor, the DeepLab-v2 ports (with
+    or without ``module.``; EHTDI's hold the average under ``shadow``) and their start file
+    ``DeepLab_resnet_pretrained_init`` (``Scale.*``; its 21-class ``layer5`` is dropped).
+
+    Args:
+        checkpoint: A state dict, or a dict that holds one as ``state_dict``.
+        prefer: ``'ema'`` takes the averaged weights where there are some, ``'student'`` never does.
+
+    Raises:
+        ValueError: If no key is recognised or ``prefer`` is neither.
+    """
+    if prefer not in ('ema', 'student'):
+        raise ValueError(f"prefer={prefer!r}: choose 'ema' or 'student'")
+    entry = 'shadow' if prefer == 'ema' and 'shadow' in checkpoint else 'state_dict'
+    tensors = {_WRAPPED.sub('', key): value for key, value in checkpoint.get(entry, checkpoint).items()}
+    layout, names = _recognise(tensors, prefer)
+    state = {names[key]: value for key, value in tensors.items() if key in names}
+    if not state:
+        raise ValueError(
+            f'no weights of a segmentation network found: keys like {list(tensors)[:3]} are neither ours, nor '
+            "mmseg's (backbone.*), nor those of the DeepLab-v2 ports (layer1.*, layer6.conv2d_list.*)"
+        )
+    suffix = f', {entry}' if entry in checkpoint else ''
+    return NetworkWeights(state, layout + suffix, [key for key in tensors if key not in names])
+
+
+def _recognise(tensors: Mapping[str, Any], prefer: str) -> tuple[str, dict[str, str]]:
+    """Name of the layout, and our name of every key that has one."""
+    prefixes = ('teacher.model.', 'student.') if prefer == 'ema' else ('student.',)
+    for prefix in prefixes:
+        if any(key.startswith(prefix) for key in tensors):
+            own = {key: key[len(prefix) :] for key in tensors if key.startswith(prefix)}
+            return f'mmuda ({prefix.split(".")[0]})', own
+    if any(key.startswith('backbone.') for key in tensors):
+        return 'mmseg', {key: key for key in tensors if key.startswith(_NETWORK)}
+    names = {}
+    for key in tensors:
+        plain = key.removeprefix('Scale.')
+        for pattern, ours in _DEEPLAB:
+            if pattern.match(plain) and not (plain != key and plain.startswith('layer5.')):
+                names[key] = pattern.sub(ours, plain)
+    return 'DeepLab-v2 port', names
+
+
+def number_of_classes(state: Mapping[str, Tensor]) -> int | None:
+    """Classes of the network whose weights these are; None without a head."""
+    return next((len(value) for key, value in state.items() if _CLASSES.match(key)), None)
+
+
+def rows_kept(have: int, want: int) -> list[int]:
+    """Rows of a head of ``have`` classes that a network of ``want`` of them keeps, in its order (EHTDI spec 2.2).
+
+    Raises:
+        ValueError: If there is no class set of such a size, or the larger one lacks a class of the smaller.
+    """
+    members = class_set(have).members
+    return [members.index(ids) for ids in class_set(want).members]
+
+
+def slice_classes(state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    """Keep some classes of both heads and all their branches.
+
+    Args:
+        state: Weights by our key names.
+        rows: Class ids to keep, in their new order (:func:`rows_kept`).
+
+    Raises:
+        ValueError: If a head has no such row.
+    """
+    for key, value in state.items():
+        if _CLASSES.match(key) and len(value) <= max(rows):
+            raise ValueError(f'{key} has {len(value)} classes, so class {max(rows)} cannot be kept')
+    return {key: value[list(rows)] if _CLASSES.match(key) else value for key, value in state.items()}
+
+
+def adapt_state(state: dict[str, Any], model: nn.Module, prefix: str = '') -> None:
+    """Make a state dict fit a model with a ``student`` and perhaps a ``teacher``, in place.
+
+    A network by itself becomes the student; without weights of its own the teacher starts from the student's. Heads with
+    more classes than the model's lose the rows that it does not have. A complete state of the model is left as it is.
+
+    Args:
+        state: The state dict about to be loaded; only keys with ``prefix`` are looked at.
+        model: The model that loads it.
+        prefix: Place of the model in a larger one, as torch gives it to load hooks.
+    """
+    own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    if any(key.startswith('student.') for key in own):
+        weights = {key.removeprefix('student.'): value for key, value in own.items() if key.startswith('student.')}
+    else:
+        weights = network_state(own).state
+        for key in own:
+            del state[prefix + key]
+    have, want = number_of_classes(weights), number_of_classes(model.student.state_dict())
+    if have is not None and want is not None and want < have:
+        weights = slice_classes(weights, rows_kept(have, want))
+    state.update({f'{prefix}student.{key}': value for key, value in weights.items()})
+    if model.teacher is not None and not any(key.startswith('teacher.') for key in own):
+        state.update({f'{prefix}teacher.model.{key}': value for key, value in weights.items()})

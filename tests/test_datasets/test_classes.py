@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmseg.datasets import CityscapesDataset as MMSegCityscapes
+
+from mmuda.datasets import layout
+from mmuda.datasets.classes import CITYSCAPES_IDS, CLASS_SETS, TRAIN_IDS, id_table, metainfo, score_subsets
+
+GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
+
+
+@pytest.mark.parametrize(
+    ('key', 'classes'), [('gta5_19', 19), ('cityscapes19', 19), ('cityscapes16', 16), ('cityscapes13', 13)]
+)
+def test_every_raw_id_maps_as_in_the_reference(key, classes):
+    golden = np.load(GOLDEN / 'label_map.npz')
+    table = id_table(CITYSCAPES_IDS, classes)
+    expected = np.where(golden[key] < 0, 255, golden[key])
+    # raw id -1 (licence plate) is stored as 255 in an 8-bit file, which index -1 reads
+    assert np.array_equal(table[golden['raw_id']], expected)
+
+
+def test_train_id_files_are_restricted_to_the_class_set():
+    assert np.array_equal(id_table(TRAIN_IDS, 19), [*range(19), *[255] * 237])
+    table = id_table(TRAIN_IDS, 16)
+    assert table[9] == table[14] == table[16] == table[255] == 255
+    assert [table[i] for i in (8, 10, 15, 18)] == [8, 9, 13, 15]
+
+
+def test_names_and_palette_are_those_of_mmseg():
+    assert metainfo(19)['classes'] == MMSegCityscapes.METAINFO['classes']
+    assert metainfo(19)['palette'] == MMSegCityscapes.METAINFO['palette']
+    assert metainfo(16)['classes'][9:12] == ('sky', 'person', 'rider')
+    assert all(len(s.names) == len(s.palette) == len(s.members) == size for size, s in CLASS_SETS.items())
+
+
+def test_means_average_entries_of_the_networks_own_classes():
+    assert score_subsets(16) == {'mIoU': list(range(16)), 'mIoU13': [0, 1, 2, 6, 7, 8, *range(9, 16)]}
+    nineteen = score_subsets(19)
+    assert list(nineteen) == ['mIoU', 'mIoU16', 'mIoU13']
+    assert nineteen['mIoU16'] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
+    assert nineteen['mIoU13'] == [0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
+    assert list(score_subsets(13)) == ['mIoU']
+
+
+def test_unknown_class_count_names_the_choices():
+    with pytest.raises(ValueError, match=r'no set of 20 classes.*\[13, 16, 19\]'):
+        metainfo(20)
+
+
+@pytest.mark.parametrize('split', layout.SPLITS)
+def test_shipped_lists_are_the_published_ones(split, tmp_path):
+    path = layout.find_list(split, str(tmp_path), 'gta5_list', 'gta5')
+    numbers = np.array([int(line) for line in layout.read_list(path)])
+    assert np.array_equal(numbers, np.load(GOLDEN / 'splits.npz')[f'gta5_{split}'])

@@ -1,0 +1,100 @@
+"""Score a checkpoint, and write masks or pictures.
+
+    python tools/test.py configs/ehtdi/minicity.py work_dirs/ehtdi/minicity
+    python tools/test.py configs/ehtdi/gta2city.py best.pth --score-at labels --tta --out masks/ --show-dir pictures/
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import Config, DictAction
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint, or the folder of a run (its last stage is taken)')
+    parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
+    parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
+    parser.add_argument('--work-dir', help='folder of the log; beside the checkpoint by default')
+    parser.add_argument('--tta', action='store_true', help='average over flips and scales (tta_pipeline of the config)')
+    parser.add_argument(
+        '--score-at',
+        choices=['config', 'labels', 'network'],
+        default='config',
+        help="at label resolution, or labels resized to the network's input; the config's choice by default",
+    )
+    parser.add_argument('--out', help='folder for the predicted masks, PNG of train ids')
+    parser.add_argument('--show-dir', help='folder for pictures of image and prediction')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0)
+    return parser.parse_args()
+
+
+def find_checkpoint(path: Path, which: str) -> Path:
+    """The checkpoint itself, or that of the last finished or running stage below a run folder."""
+    if path.is_file():
+        return path
+    names = {'best': 'best.pth', 'last': 'last_checkpoint'}
+    found = sorted(file for folder in (path, *sorted(path.glob('[0-9][0-9]_*'))) for file in folder.glob(names[which]))
+    found = [file for file in found if '.old' not in file.parent.name]
+    if not found:
+        sys.exit(f'error: {path} is neither a checkpoint nor a folder of a run that has a {which} checkpoint')
+    return found[-1] if which == 'best' else found[-1].with_name(Path(found[-1].read_text()).name)
+
+
+def score_at(cfg: Config, where: str) -> None:
+    """Choose the resolution of the labels that are scored."""
+    transforms = [t for t in cfg.test_dataloader.dataset.pipeline if t['type'] == 'mmuda.PillowResize']
+    if not transforms:
+        sys.exit('error: --score-at needs a mmuda.PillowResize in test_dataloader.dataset.pipeline')
+    for transform in transforms:
+        transform['labels'] = where == 'network'
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """The config with what the command line asks for."""
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    checkpoint = find_checkpoint(Path(args.checkpoint), args.which)
+    cfg.load_from, cfg.launcher = str(checkpoint), args.launcher
+    cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
+    if args.score_at != 'config':
+        score_at(cfg, args.score_at)
+    if args.tta:
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.tta_model.module = cfg.model
+        cfg.model = cfg.tta_model
+    if args.out:
+        cfg.test_evaluator.output_dir = args.out
+    if args.show_dir:
+        cfg.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
+        cfg.visualizer.save_dir = args.show_dir
+    return cfg
+
+
+def main() -> None:
+    """Run it."""
+    args = parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.data_root:
+        os.environ['MMUDA_DATA'] = args.data_root
+    cfg = build_config(args)
+
+    from mmengine.runner import Runner
+
+    from mmuda import minicity
+
+    if 'minicity' in cfg:
+        minicity.ensure(cfg.minicity)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()
