@@ -23,7 +23,7 @@ _LOCATIONS = {
     'METRICS': ('mmuda.evaluation', 'mmseg.evaluation'),
     'MODELS': ('mmuda.models', 'mmseg.models'),
     'MODEL_WRAPPERS': ('mmuda.models', 'mmseg.models'),
-    'VISUALIZERS': ('mmseg.visualization', ),
+    'VISUALIZERS': ('mmseg.visualization',),
 }
 
 

@@ -1,7 +1,7 @@
 """Score a checkpoint, and write masks or pictures.
 
-    python tools/test.py configs/ehtdi/minicity.py work_dirs/ehtdi/minicity
-    python tools/test.py configs/ehtdi/gta2city.py best.pth --score-at labels --tta --out masks/ --show-dir pictures/
+python tools/test.py configs/ehtdi/minicity.py work_dirs/ehtdi/minicity
+python tools/test.py configs/ehtdi/gta2city.py best.pth --score-at labels --tta --out masks/ --show-dir pictures/
 """
 
 import argparse

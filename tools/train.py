@@ -1,8 +1,8 @@
 """Train a config: every stage of its recipe, in order.
 
-    python tools/train.py configs/ehtdi/minicity.py
-    python tools/train.py configs/ehtdi/gta2city.py --data-root data --init source=GTA5_source.pth
-    python tools/train.py configs/ehtdi/gta2city.py --resume
+python tools/train.py configs/ehtdi/minicity.py
+python tools/train.py configs/ehtdi/gta2city.py --data-root data --init source=GTA5_source.pth
+python tools/train.py configs/ehtdi/gta2city.py --resume
 """
 
 import argparse
@@ -23,7 +23,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
     parser.add_argument('--resume', action='store_true', help='go on where the run stopped')
     parser.add_argument('--dry-run', action='store_true', help='print the stages and what would be done, then stop')
-    parser.add_argument('--init', nargs='+', default=[], metavar='STAGE=FILE', help='use a checkpoint in place of a stage')
+    parser.add_argument(
+        '--init', nargs='+', default=[], metavar='STAGE=FILE', help='use a checkpoint in place of a stage'
+    )
     parser.add_argument('--seed', type=int, help='seed of the run')
     parser.add_argument(
         '--cfg-options',

@@ -9,7 +9,7 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='mmuda.SafeCheckpointHook', interval=2000, keep=2, save_best='mIoU'),
+    checkpoint=dict(type='mmuda.SafeCheckpointHook', keep=2, save_best='mIoU'),
     sampler_seed=None,
 )
 custom_hooks = [dict(type='mmuda.IterationSeedHook'), dict(type='mmuda.FiniteLossHook', interval=50)]

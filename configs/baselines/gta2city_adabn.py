@@ -21,4 +21,3 @@ train_dataloader = dict(
                 dict(type='mmuda.Pack'),
             ])))
 train_cfg = dict(max_iters=1487, val_interval=1487)
-default_hooks = dict(checkpoint=dict(interval=1487))

@@ -13,4 +13,3 @@ model = dict(
 train_dataloader = dict(batch_size=1, dataset=dict(target=None))
 train_cfg = dict(max_iters=80000, val_interval=5000)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=200001, by_epoch=False)]
-default_hooks = dict(checkpoint=dict(interval=5000))

@@ -32,7 +32,7 @@ train_dataloader = dict(
     dataset=dict(
         source=dict(pipeline=[
             dict(type='mmuda.LoadImage'),
-            dict(type='mmuda.LoadLabels'),
+            dict(type='mmuda.LoadLabels', same_size=False),  # a label of another size is squashed as well, like the reference
             dict(type='RandomFlip', prob=0.5),
             dict(type='mmuda.PillowResize', scale=(1280, 720)),
             dict(type='mmuda.RandomGaussianBlur', prob=0.5),
@@ -48,5 +48,4 @@ train_dataloader = dict(
             dict(type='mmuda.WeakStrongCrop', size=(512, 512)),
             dict(type='mmuda.Pack'),
         ])))
-default_hooks = dict(checkpoint=dict(interval=1487))
 randomness = dict(seed=42)

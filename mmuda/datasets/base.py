@@ -61,6 +61,7 @@ class DomainDataset(BaseDataset):
             metainfo=self.METAINFO,
             data_root=str(data_root),
             data_prefix={},
+            serialize_data=False,  # a few MB of paths; serialising costs a full garbage collection
             pipeline=list(pipeline),
             test_mode=test_mode,
             indices=indices,

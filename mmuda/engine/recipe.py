@@ -6,9 +6,9 @@
  Recipe.plan()  compares each stage's stamp with what it would be now: done | resume | to do, and why
  Recipe.run()   locks the work_dir, then trains what is to do; each stage writes its stamp last
 
-A stage lives in ``<work_dir>/<nn>_<name>/`` and is the same run whether it is trained in the chain or alone: its seed is a
-function of the recipe's seed and its name. A stage that cannot be used again is set aside (``<nn>_<name>.old1``), never
-overwritten.
+A stage lives in ``<work_dir>/<nn>_<name>/`` and is the same run whether it is trained in the chain or alone: its seed
+is a function of the recipe's seed and its name. A stage that cannot be used again is set aside
+(``<nn>_<name>.old1``), never overwritten.
 """
 
 import copy
@@ -33,7 +33,17 @@ from mmuda import minicity
 from mmuda.engine.hooks.checkpoint import write_text
 
 # What says where and how loudly a stage runs, not what it computes.
-_NOT_STAMPED = ('recipe', 'work_dir', 'load_from', 'resume', 'launcher', 'visualizer', 'vis_backends', 'log_level', 'randomness')
+_NOT_STAMPED = (
+    'recipe',
+    'work_dir',
+    'load_from',
+    'resume',
+    'launcher',
+    'visualizer',
+    'vis_backends',
+    'log_level',
+    'randomness',
+)
 
 
 @dataclass
@@ -71,7 +81,7 @@ class Stage:
 
 @dataclass
 class Decision:
-    """What is to be done with a stage: ``todo``, ``resume``, ``done``, ``reuse`` (an equal stage elsewhere) or ``init``."""
+    """What to do with a stage, and why: ``todo``, ``resume``, ``done``, ``reuse`` (an equal one), ``init``."""
 
     action: str
     why: str
@@ -157,7 +167,9 @@ class Recipe:
             return Decision('done', f'finished in {found["seconds"]:.0f} s', _files(stage.stamp_file, found))
         elsewhere = self._find_equal(stage, wanted)
         if elsewhere is not None:
-            return Decision('reuse', f'equal to {elsewhere.parent}', _files(elsewhere, json.loads(elsewhere.read_text())))
+            return Decision(
+                'reuse', f'equal to {elsewhere.parent}', _files(elsewhere, json.loads(elsewhere.read_text()))
+            )
         if not found:
             return Decision('todo', 'not yet run')
         if found['status'] == 'done':
@@ -213,7 +225,9 @@ class Recipe:
 
     def _train(self, stage: Stage, decision: Decision, logger: MMLogger) -> None:
         start = self._start_file(stage)
-        logger.info(f'stage {stage.name}: {decision.action} ({decision.why})' + (f', starts from {start}' if start else ''))
+        logger.info(
+            f'stage {stage.name}: {decision.action} ({decision.why})' + (f', starts from {start}' if start else '')
+        )
         resumed = decision.action == 'resume'
         if is_main_process():
             if not resumed:
@@ -230,11 +244,12 @@ class Recipe:
         if 'minicity' in cfg:
             minicity.ensure(cfg.minicity)
         began = time.time()
-        _train(cfg)
+        scores = _train(cfg)
         stage.output = _outputs(stage.work_dir)
         if is_main_process():
             hashes = {kind: {'file': Path(file).name, 'sha256': file_hash(file)} for kind, file in stage.output.items()}
-            finished = self._identity(stage) | {'status': 'done', 'seconds': time.time() - began} | hashes
+            measured = {'status': 'done', 'seconds': time.time() - began, 'scores': scores}
+            finished = self._identity(stage) | measured | hashes
             write_text(stage.stamp_file, json.dumps(finished, indent=1))
 
     # -------------------------------------------------------------------------------------------- hand-over
@@ -293,12 +308,16 @@ def _read_stage(index: int, entry: dict, config: Path, work_dir: Path, seed: int
         raise RecipeError(f'{config}: stage {name} names {file}, which does not exist')
     before, _, kind = (load_from or '').rpartition('.')
     if load_from and before not in earlier and not Path(load_from).is_file():
-        raise RecipeError(f'{config}: stage {name} starts from {load_from!r}: neither <earlier stage>.last|best nor a file')
+        raise RecipeError(
+            f'{config}: stage {name} starts from {load_from!r}: neither <earlier stage>.last|best nor a file'
+        )
     if before in earlier and kind not in ('last', 'best'):
         raise RecipeError(f'{config}: stage {name} starts from {load_from!r}: write {before}.last or {before}.best')
     cfg = Config.fromfile(file)
     cfg.pop('recipe', None)
-    return Stage(index, name, cfg, work_dir / f'{index:02d}_{name}', load_from or cfg.get('load_from'), stage_seed(seed, name))
+    return Stage(
+        index, name, cfg, work_dir / f'{index:02d}_{name}', load_from or cfg.get('load_from'), stage_seed(seed, name)
+    )
 
 
 def stage_seed(seed: int, name: str) -> int:
@@ -312,10 +331,14 @@ def _apply_options(stages: list[Stage], options: dict) -> None:
         name, colon, key = option.rpartition(':')
         if colon and name not in names:
             raise RecipeError(f'--cfg-options {option}: there is no stage {name!r}; stages: {", ".join(names)}')
-        takers = [s for s in stages if (s.name == name and _has(s.cfg, key.rpartition('.')[0])) or (not colon and _has(s.cfg, key))]
+        takers = [
+            s
+            for s in stages
+            if (s.name == name and _has(s.cfg, key.rpartition('.')[0])) or (not colon and _has(s.cfg, key))
+        ]
         if not takers:
             raise RecipeError(
-                f'--cfg-options {option}: no stage has this setting. A new setting is added to one stage with STAGE:{key}=...'
+                f'--cfg-options {option}: no stage has this setting; STAGE:{key}=... adds a new one to a stage'
             )
         for stage in takers:
             stage.cfg.merge_from_dict({key: value})
@@ -379,11 +402,13 @@ def _files(stamp_file: Path, stamp: dict) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------- running
 
 
-def _train(cfg: Config) -> None:
-    """One runner from start to end, leaving no worker, file or tensor behind."""
+def _train(cfg: Config) -> dict[str, float]:
+    """One runner from start to end, leaving no worker, file or tensor behind; returns the last validation's scores."""
     runner = Runner.from_cfg(cfg)
     try:
         runner.train()
+        scalars = runner.message_hub.log_scalars
+        return {key.removeprefix('val/'): float(scalars[key].current()) for key in scalars if key.startswith('val/')}
     finally:
         for loop in (runner.train_loop, runner.val_loop):
             iterator = getattr(getattr(loop, 'dataloader_iterator', None), '_iterator', None)
@@ -391,10 +416,10 @@ def _train(cfg: Config) -> None:
                 if hasattr(workers, '_shutdown_workers'):
                     workers._shutdown_workers()
         runner.visualizer.close()
-    del runner
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        del runner
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def _set_aside(folder: Path, logger: MMLogger) -> None:

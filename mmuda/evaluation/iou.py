@@ -38,7 +38,7 @@ def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
     if low < 0 or high >= num_classes:
         raise ValueError(f'predicted classes {int(low)}..{int(high)} are not in 0..{num_classes - 1}')
     # Row C collects what is ignored: cheaper than picking out the other pixels.
-    index = label.to(pred.device, torch.int32).clamp(max=num_classes).mul_(num_classes).add_(pred)
+    index = label.to(pred.device, torch.int32).clamp(max=num_classes).mul_(num_classes).add_(pred.to(torch.int32))
     counts = torch.bincount(index.flatten(), minlength=num_classes * (num_classes + 1))
     return counts.view(num_classes + 1, num_classes)[:-1]
 
@@ -94,6 +94,7 @@ class SubsetIoUMetric(BaseMetric):
             (``mIoU``, and ``mIoU16``, ``mIoU13`` where they are smaller).
         output_dir: Folder for the predicted classes, one uint8 PNG per image under the image's name.
         format_only: Only write these files; labels are not needed.
+        keep_results: Without effect; mmseg's test tool sets it along with ``output_dir``.
         **kwargs: Of mmengine's ``BaseMetric``.
     """
 
@@ -104,6 +105,7 @@ class SubsetIoUMetric(BaseMetric):
         subsets: dict[str, list[int]] | None = None,
         output_dir: str | None = None,
         format_only: bool = False,
+        keep_results: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -8,13 +8,11 @@ IGNORE = 255
 _TABLE = {
     'unlabeled': (0, IGNORE, (0, 0, 0)),
     'ego vehicle': (1, IGNORE, (0, 0, 0)),
-    'out of roi': (3, IGNORE, (0, 0, 0)),
     'static': (4, IGNORE, (0, 0, 0)),
     'dynamic': (5, IGNORE, (111, 74, 0)),
     'ground': (6, IGNORE, (81, 0, 81)),
     'road': (7, 0, (128, 64, 128)),
     'sidewalk': (8, 1, (244, 35, 232)),
-    'rail track': (10, IGNORE, (230, 150, 140)),
     'building': (11, 2, (70, 70, 70)),
     'wall': (12, 3, (102, 102, 156)),
     'fence': (13, 4, (190, 153, 153)),

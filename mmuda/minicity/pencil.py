@@ -16,7 +16,7 @@ from .labels import RAW_ID
 from .textures import TEXTURE
 
 FRONT, SIDE, GROUND = 0, 1, 2
-SKY_DEPTH = 1000.0  # metres
+SKY_DEPTH = 1024.0  # metres; a power of two has an exact inverse
 THINNEST = 0.0066  # radians: what is thinner is drawn this thick, about 1.5 pixels at a width of 256
 
 Points = list[tuple[float, float]]

@@ -30,7 +30,7 @@ class View(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8 RGB.
         label: (H, W) uint8 raw Cityscapes ids.
-        depth: (H, W) float32 metres along the optical axis; the sky is at 1000.
+        depth: (H, W) float32 metres along the optical axis; the sky is at ``SKY_DEPTH``.
     """
 
     image: np.ndarray
@@ -89,7 +89,7 @@ def render(scene: Scene, domain: Domain, size: tuple[int, int], rng: np.random.G
 
 
 def _part_numbers(parts: list[Part], kind: np.ndarray, lens: _Lens) -> np.ndarray:
-    """(rows, cols) uint16: which part is on top."""
+    """(rows, cols): which part is on top."""
     counts = np.array([len(part.points) for part in parts])
     flat = np.array([point for part in parts for point in part.points])
     at = np.repeat([part.at for part in parts], counts)
@@ -107,7 +107,7 @@ def _part_numbers(parts: list[Part], kind: np.ndarray, lens: _Lens) -> np.ndarra
     index = np.zeros((lens.rows, lens.cols), np.uint16)
     for number, polygon in enumerate(np.split(corners, np.cumsum(counts)[:-1])):
         cv2.fillPoly(index, [polygon], number, shift=4)
-    return index
+    return index.astype(np.intp)
 
 
 def _inverse_depth(index: np.ndarray, planes: np.ndarray, lens: _Lens) -> np.ndarray:
@@ -120,63 +120,65 @@ def _inverse_depth(index: np.ndarray, planes: np.ndarray, lens: _Lens) -> np.nda
 def _paint(
     parts: list[Part], index: np.ndarray, kind: np.ndarray, inverse: np.ndarray, lens: _Lens, look: Look
 ) -> np.ndarray:
-    """(rows, cols, 3) uint8: colour times texture, then haze by depth."""
+    """(3, rows, cols) float32: colour times texture, then haze by depth. Channels first: four times as fast."""
     depth = 1 / inverse
-    factor = atlas(look.texture).take(_texel(parts, index, kind, depth, lens), axis=0)
-    fade = np.minimum(np.float32(1), np.float32(_FADE) * inverse)
-    fade[depth == SKY_DEPTH] = 1
-    factor = 1 + (factor.astype(np.float32) - 128) * (fade / 128)[..., None]
-    colour = np.array([part.colour for part in parts], np.float32)[index] * factor
+    texel = _texel(parts, index, kind, depth, lens)
+    fade = np.where(depth < SKY_DEPTH, np.minimum(np.float32(1), np.float32(_FADE) * inverse), np.float32(1))
     # 1 / (1 + x + x^2 / 2) for exp(-x): the same on every processor
     x = np.float32(look.haze) * np.minimum(depth, np.float32(150))
-    clear = (1 / (1 + x + x * x / 2))[..., None]
-    haze = np.array(look.haze_colour, np.float32)
-    return np.clip(haze + (colour - haze) * clear, 0, 255).astype(np.uint8)
+    clear = 1 / (1 + x + np.float32(0.5) * x * x)
+    colours = np.array([part.colour for part in parts], np.float32).T
+    channels = zip(colours, atlas(look.texture), np.array(look.haze_colour, np.float32), strict=True)
+    image = [haze + (colour[index] * (1 + tiles[texel] * fade) - haze) * clear for colour, tiles, haze in channels]
+    return np.clip(image, np.float32(0), np.float32(255))
 
 
 def _texel(parts: list[Part], index: np.ndarray, kind: np.ndarray, depth: np.ndarray, lens: _Lens) -> np.ndarray:
-    """Row of the atlas for every pixel, from the position in the part's own plane."""
+    """Entry of the atlas for every pixel, from the position in the part's own plane."""
     rows, cols = np.ogrid[: np.float32(lens.rows), : np.float32(lens.cols)]
     reach = depth / np.float32(lens.focal)
     x, y = (cols - np.float32(lens.u0)) * reach, (rows - np.float32(lens.v0)) * reach
-    kinds = kind.astype(np.uint8)[index]
-    texture = np.array([part.texture for part in parts], np.uint8)
+    texture = np.array([part.texture for part in parts])
     scale = _SPANS[texture][index]
-    across = (np.where(kinds == SIDE, depth, x) * scale).astype(np.int32) + index * 19
-    down = (np.where(kinds == GROUND, depth, y) * scale).astype(np.int32)
-    return (texture.astype(np.int32)[index] * TILE + (down & TILE - 1)) * TILE + (across & TILE - 1)
+    across = (np.where((kind == SIDE)[index], depth, x) * scale).astype(np.int32)
+    down = (np.where((kind == GROUND)[index], depth, y) * scale).astype(np.int32)
+    start = texture * TILE * TILE
+    return start[index] + (down & TILE - 1) * TILE + (across + index * 19 & TILE - 1)
 
 
 def _halve(image: np.ndarray) -> np.ndarray:
-    wide = image.astype(np.uint16)
-    return (wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2] + 2) >> 2
+    upper = image[:, ::2, ::2] + image[:, ::2, 1::2]
+    lower = image[:, 1::2, ::2] + image[:, 1::2, 1::2]
+    return (upper + lower) * np.float32(0.25)
 
 
 def _photograph(image: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8: lens, exposure, colours and sensor noise of the domain's camera."""
-    out = _blur(image.astype(np.float32), np.float32(look.blur))
-    grey = out.mean(2, keepdims=True, dtype=np.float32)
-    out = grey + (out - grey) * np.float32(look.saturation)
+    """(3, H, W) to (H, W, 3) uint8: lens, exposure, colours and sensor noise of the domain's camera."""
+    image = _blur(image, np.float32(look.blur))
+    grey = (image[0] + image[1] + image[2]) * np.float32(1 / 3)
+    image = grey + (image - grey) * np.float32(look.saturation)
     gain = look.contrast * (1 + look.exposure * (2 * rng.random() - 1))
-    out = (out - 110) * np.float32(gain) + 110
-    out *= np.array(look.cast, np.float32) * _corners(image.shape[:2], look.vignette)
-    out += rng.integers(-128, 128, (3, *image.shape), np.int8).sum(0, dtype=np.float32) * np.float32(look.noise / 128)
-    return np.clip(np.rint(out), 0, 255).astype(np.uint8)
+    image = (image - 110) * np.float32(gain) + 110
+    image *= np.array(look.cast, np.float32)[:, None, None] * _corners(image.shape[1:], look.vignette)
+    noise = rng.integers(-128, 128, (3, *image.shape), np.int8).sum(0, dtype=np.int16)  # standard deviation 128
+    image += noise * np.float32(look.noise / 128)
+    return np.ascontiguousarray(np.clip(np.rint(image), 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
 def _blur(image: np.ndarray, weight: np.float32) -> np.ndarray:
-    """Two passes of a three-tap filter in both directions; the border repeats."""
-    for axis in (0, 1, 0, 1):
-        image = np.swapaxes(image, 0, axis)
-        before, after = np.concatenate([image[:1], image[:-1]]), np.concatenate([image[1:], image[-1:]])
-        image = np.swapaxes(image + weight * (before + after - 2 * image), 0, axis)
+    """Two passes of a three-tap filter along rows and columns; the border repeats."""
+    height, width = image.shape[1:]
+    for _ in range(2):
+        wide = np.pad(image, ((0, 0), (1, 1), (1, 1)), 'edge')
+        image = wide[:, 1:-1] + weight * (wide[:, :height] + wide[:, 2:] - 2 * wide[:, 1:-1])
+        image = image[..., 1:-1] + weight * (image[..., :width] + image[..., 2:] - 2 * image[..., 1:-1])
     return image
 
 
 def _corners(size: tuple[int, int], vignette: float) -> np.ndarray:
-    """(H, W, 1) float32: 1 in the middle, 1 - vignette in the corners."""
+    """(H, W) float32: 1 in the middle, 1 - vignette in the corners."""
     v, u = (np.linspace(-1, 1, n, dtype=np.float32) for n in size)
-    return (1 - np.float32(vignette / 2) * (v[:, None] ** 2 + u[None] ** 2))[..., None]
+    return 1 - np.float32(vignette / 2) * (v[:, None] ** 2 + u[None] ** 2)
 
 
 def _bonnet(image: np.ndarray, label: np.ndarray, depth: np.ndarray, domain: Domain) -> None:

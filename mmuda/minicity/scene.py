@@ -18,10 +18,9 @@ FAR = 110.0  # metres: where the street ends
 
 
 class Scene(NamedTuple):
-    """The parts of a street in drawing order, and the camera's pose in it."""
+    """The parts of a street in drawing order, and the camera over it."""
 
     parts: list[Part]
-    eye: float  # metres to the right of the road's centre
     height: float  # metres
     focal: float  # image widths
     vanish: tuple[float, float]  # vanishing point, shares of image width and height
@@ -50,7 +49,7 @@ def draw(rng: np.random.Generator, domain: Domain) -> Scene:
     parts = pen.take()
     for thing in sorted(_traffic(pen, left, right) + _pavement(pen, left, right, walk), key=cmp_to_key(_behind_first)):
         parts += thing.parts
-    return Scene(parts, eye, height, focal, vanish, pen.chance(domain.street.hood))
+    return Scene(parts, height, focal, vanish, pen.chance(domain.street.hood))
 
 
 def _behind_first(a: Thing, b: Thing) -> float:
@@ -64,7 +63,9 @@ def _sky(pen: Pencil) -> None:
     base = pen.colour('sky')
     for k in range(8):
         top = 400.0 - 50 * k if k else SKY_DEPTH
-        pen.front(SKY_DEPTH, rect(-2 * SKY_DEPTH, -SKY_DEPTH, 2 * SKY_DEPTH, top), 'sky', dim(base, 0.9 + 0.025 * k), 'clouds')
+        pen.front(
+            SKY_DEPTH, rect(-2 * SKY_DEPTH, -SKY_DEPTH, 2 * SKY_DEPTH, top), 'sky', dim(base, 0.9 + 0.025 * k), 'clouds'
+        )
 
 
 def _skyline(pen: Pencil) -> None:
@@ -93,7 +94,12 @@ def _ground(pen: Pencil, left: float, right: float, walk: float) -> None:
     for edge in (left, right):
         strip(edge - 0.12, edge + 0.12, 'sidewalk', 'sidewalk', 'flat', 0.75)
     if pen.chance(0.5):
-        strip(*((right + walk * 0.72, right + walk) if pen.chance(0.5) else (left - walk, left - walk * 0.72)), 'terrain', 'grass', 'grass')
+        strip(
+            *((right + walk * 0.72, right + walk) if pen.chance(0.5) else (left - walk, left - walk * 0.72)),
+            'terrain',
+            'grass',
+            'grass',
+        )
     _markings(pen, left, right)
 
 
@@ -174,7 +180,8 @@ def _count(pen: Pencil, mean: float) -> int:
 
 def _near(pen: Pencil, low: float = 5.0, high: float = 60.0) -> float:
     """A distance, the near ones more often."""
-    return low + (high - low) * pen.rng.random() ** 1.8
+    share = pen.rng.random()
+    return low + (high - low) * share * share
 
 
 def _traffic(pen: Pencil, left: float, right: float) -> list[Thing]:

@@ -1,6 +1,6 @@
 """Texture tiles: small periodic RGB factors, one set in the manner of a game, one in the manner of a camera.
 
-A tile holds factors times 128 as uint8, so that painting a pixel is one look-up and one integer product.
+A colour times its factor is what a pixel shows.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,9 @@ def _grain(rng: np.random.Generator, cells: int, amplitude: float, smooth: bool)
     size = TILE // cells
     noise = np.kron(rng.random((cells, cells)) * 2 - 1, np.ones((size, size)))
     for _ in range(size // 2 if smooth else 0):
-        noise = (2 * noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1) + np.roll(noise, -1, 0) + np.roll(noise, -1, 1)) / 6
+        noise = (
+            2 * noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1) + np.roll(noise, -1, 0) + np.roll(noise, -1, 1)
+        ) / 6
     return 1 + amplitude * noise
 
 
@@ -47,7 +49,9 @@ def _masonry(rows: int, columns: int, value: float) -> np.ndarray:
     return np.minimum(_lines(rows, 1, value, _ROW), _lines(columns, 1, value, shifted))
 
 
-def _panes(rows: int, columns: int, height: int, width: int, tint: tuple[float, float, float], frame: float) -> np.ndarray:
+def _panes(
+    rows: int, columns: int, height: int, width: int, tint: tuple[float, float, float], frame: float
+) -> np.ndarray:
     """A regular facade of window panes with frames, as RGB factors."""
     r, c = _ROW % rows, _COL % columns
     outer = (r < height + 2) & (c < width + 2)
@@ -101,7 +105,7 @@ def atlas(share: float) -> np.ndarray:
     """All tiles at a point between the game's (0) and the camera's (1).
 
     Returns:
-        (textures * TILE * TILE, 3) uint8, the factor times 128; row index = (texture * TILE + row) * TILE + column.
+        (3, textures * TILE * TILE) float32 RGB, the factor less one; index = (texture * TILE + row) * TILE + column.
     """
-    mixed = (1 - share) * _stack(_game, 1) + share * _stack(_photo, 2)
-    return np.clip(np.rint(mixed * 128), 0, 255).astype(np.uint8).reshape(-1, 3)
+    mixed = (1 - share) * _stack(_game, 1) + share * _stack(_photo, 2) - 1
+    return np.ascontiguousarray(mixed.reshape(-1, 3).T.astype(np.float32))

@@ -1,5 +1,7 @@
 """What stands or moves in a street. Each function draws one object at (x, z) and returns it with its footprint."""
 
+from typing import NamedTuple
+
 from .domains import Colour
 from .pencil import THINNEST, Pencil, Points, Thing, dim, disc, rect
 
@@ -32,45 +34,69 @@ def _lights(pen: Pencil, z: float, x0: float, x1: float, y: float, size: float, 
         pen.front(z, rect(x, y, x + size, y + size * 0.7), label, WHITE if oncoming else RED)
 
 
+class _Car(NamedTuple):
+    x0: float
+    x1: float
+    z: float
+    length: float
+    height: float
+    waist: float  # where the windows begin
+    paint: Colour
+    glass: Colour
+
+
 def car(pen: Pencil, x: float, z: float, oncoming: bool) -> Thing:
     """A passenger car."""
     height = pen.domain.street.car_height * pen.between(0.92, 1.1)
-    width, length = pen.between(1.65, 1.85), pen.between(3.7, 4.6)
-    x0, x1, z1, waist = x - width / 2, x + width / 2, z + length, height * 0.6
-    paint, glass = pen.colour('car'), pen.colour('glass')
-    _shadow(pen, x0, x1, z, z1)
-    plane = _seen_side(x0, x1)
-    if plane is not None:
-        _car_side(pen, plane, z, length, height, waist, paint, glass, oncoming)
-    bonnet = 0.0 if not oncoming else 0.1
-    pen.front(z, rect(x0, 0.22, x1, waist), 'car', dim(paint, 0.9))
-    cabin = [(x0 + 0.06, waist), (x1 - 0.06, waist), (x1 - 0.24, height), (x0 + 0.24, height)]
-    pen.front(z, cabin, 'car', paint)
-    pane = [(x0 + 0.18, waist + 0.04), (x1 - 0.18, waist + 0.04), (x1 - 0.31, height - 0.09), (x0 + 0.31, height - 0.09)]
-    pen.front(z, pane, 'car', glass)
-    pen.front(z, rect(x0 + 0.1, 0.22, x1 - 0.1, 0.36 + bonnet), 'car', dim(paint, 0.4))
-    pen.front(z, rect(x - 0.26, 0.42, x + 0.26, 0.55), 'car', pen.colour('sign', 0.9))
+    half, length = pen.between(0.82, 0.93), pen.between(3.7, 4.6)
+    body = _Car(x - half, x + half, z, length, height, height * 0.6, pen.colour('car'), pen.colour('glass'))
+    _shadow(pen, body.x0, body.x1, z, z + length)
+    _car_cabin(pen, body, z + length * (0.34 if oncoming else 0.01))
+    flank = _seen_side(body.x0, body.x1)
+    if flank is not None:
+        _car_side(pen, body, flank, oncoming)
+    _car_end(pen, body, oncoming)
+    return Thing(body.x0, body.x1, z, z + length, pen.take())
+
+
+def _car_cabin(pen: Pencil, body: _Car, z: float) -> None:
+    def across(low: float, high: float, frame: float) -> Points:
+        left, right = body.x0 + frame, body.x1 - frame
+        return [(left, low), (right, low), (right - 0.12, high), (left + 0.12, high)]
+
+    pen.front(z, across(body.waist - 0.3, body.height, 0.0), 'car', body.paint)  # down to behind the bonnet
+    pen.front(z, across(body.waist + 0.04, body.height - 0.09, 0.1), 'car', body.glass)
+
+
+def _car_side(pen: Pencil, body: _Car, x: float, oncoming: bool) -> None:
+    def along(points: Points) -> Points:  # shares of the length, from the tail
+        return [(body.z + body.length * (1 - a if oncoming else a), b) for a, b in points]
+
+    waist, roof = body.waist, body.height
+    shell = [(0, 0.22), (1, 0.22), (1, waist * 0.85), (0.74, waist), (0.58, roof), (0.02, roof), (0, waist)]
+    pen.side(x, along(shell), 'car', dim(body.paint, 1.05))
+    pane = [(0.06, waist + 0.03), (0.69, waist + 0.03), (0.56, roof - 0.08), (0.06, roof - 0.08)]
+    pen.side(x, along(pane), 'car', body.glass)
+    pen.side(x, along(rect(0.35, waist, 0.38, roof)), 'car', body.paint)
+    _wheels(pen, x, [body.z + body.length * 0.2, body.z + body.length * 0.8], 0.32, 'car')
+
+
+def _car_end(pen: Pencil, body: _Car, oncoming: bool) -> None:
+    """The face towards the camera: bonnet and front, or the tail."""
+    x0, x1, z, middle = body.x0, body.x1, body.z, (body.x0 + body.x1) / 2
+    if oncoming:
+        pen.ground(rect(x0, z, x1, z + body.length * 0.28), 'car', dim(body.paint, 1.15), y=body.waist)
+    pen.front(z, rect(x0, 0.22, x1, body.waist), 'car', dim(body.paint, 0.9))
+    pen.front(z, rect(x0 + 0.1, 0.22, x1 - 0.1, 0.4), 'car', dim(body.paint, 0.4))
+    pen.front(z, rect(middle - 0.26, 0.42, middle + 0.26, 0.55), 'car', pen.colour('sign', 0.9))
     for left in (x0 + 0.02, x1 - 0.24):
         pen.front(z, rect(left, 0.02, left + 0.22, 0.26), 'car', pen.colour('tyre'))
-    _lights(pen, z, x0 + 0.05, x1 - 0.05, waist - 0.24, 0.3, 'car', oncoming)
-    return Thing(x0, x1, z, z1, pen.take())
+    _lights(pen, z, x0 + 0.05, x1 - 0.05, body.waist - 0.24, 0.3, 'car', oncoming)
 
 
-def _car_side(
-    pen: Pencil, x: float, z: float, length: float, height: float, waist: float, paint: Colour, glass: Colour, flip: bool
-) -> None:
-    def along(points: Points) -> Points:  # shares of the length, from the tail
-        return [(z + length * (1 - a if flip else a), b) for a, b in points]
-
-    body = [(0, 0.22), (1, 0.22), (1, waist * 0.85), (0.74, waist), (0.58, height), (0.08, height), (0, waist)]
-    pen.side(x, along(body), 'car', dim(paint, 1.05))
-    pane = [(0.06, waist + 0.03), (0.69, waist + 0.03), (0.56, height - 0.08), (0.1, height - 0.08)]
-    pen.side(x, along(pane), 'car', glass)
-    pen.side(x, along(rect(0.35, waist, 0.38, height)), 'car', paint)
-    _wheels(pen, x, [z + length * 0.2, z + length * 0.8], 0.32, 'car')
-
-
-def _box(pen: Pencil, x: float, z: float, size: tuple[float, float, float], label: str, paint: Colour, texture: str) -> float:
+def _box(
+    pen: Pencil, x: float, z: float, size: tuple[float, float, float], label: str, paint: Colour, texture: str
+) -> float:
     """A big box on wheels and its shadow; returns the sideways position of its visible flank (or its own)."""
     width, height, length = size
     x0, x1 = x - width / 2, x + width / 2
@@ -160,7 +186,12 @@ def person(pen: Pencil, x: float, z: float) -> Thing:
     trunk = [(x - wide * 0.75, hip - 0.05), (x + wide * 0.75, hip - 0.05), (x + wide, neck), (x - wide, neck)]
     pen.front(z, trunk, 'person', shirt, 'cloth')
     for hand in (-1, 1):
-        arm = [(x + hand * wide * 0.8, neck), (x + hand * wide, neck), (x + hand * (wide + 0.1), hip), (x + hand * wide, hip)]
+        arm = [
+            (x + hand * wide * 0.8, neck),
+            (x + hand * wide, neck),
+            (x + hand * (wide + 0.1), hip),
+            (x + hand * wide, hip),
+        ]
         pen.front(z, arm, 'person', dim(shirt, 0.85))
     pen.front(z, disc(x, tall - 0.13, 0.12, 0.15), 'person', skin)
     pen.front(z, rect(x - 0.12, tall - 0.08, x + 0.12, tall), 'person', dim(trousers, 0.6))
@@ -189,10 +220,21 @@ def motorcycle(pen: Pencil, x: float, z: float, ridden: bool = False) -> Thing:
     reach = 0.7 * squeeze
     for hub in (x - reach, x + reach):
         pen.front(z, disc(hub, 0.33, 0.33 * squeeze + 0.06, 0.33), 'motorcycle', pen.colour('tyre'))
-    body = [(x - reach * 1.4, 0.75), (x - reach, 0.45), (x + reach * 0.6, 0.3), (x + reach * 1.2, 0.7), (x + reach, 1.05)]
+    body = [
+        (x - reach * 1.4, 0.75),
+        (x - reach, 0.45),
+        (x + reach * 0.6, 0.3),
+        (x + reach * 1.2, 0.7),
+        (x + reach, 1.05),
+    ]
     pen.front(z, [*body, (x - reach * 0.2, 0.85)], 'motorcycle', paint)
     pen.front(z, rect(x - reach * 0.5, 0.25, x + reach * 0.4, 0.5), 'motorcycle', pen.colour('rim'))
-    pen.front(z, [(x + reach * 0.7, 1.0), (x + reach * 1.1, 1.0), (x + reach * 0.7, 1.35)], 'motorcycle', pen.colour('glass', 1.6))
+    pen.front(
+        z,
+        [(x + reach * 0.7, 1.0), (x + reach * 1.1, 1.0), (x + reach * 0.7, 1.35)],
+        'motorcycle',
+        pen.colour('glass', 1.6),
+    )
     pen.front(z, disc(x + reach * 1.1, 0.88, 0.1), 'motorcycle', WHITE)
     if ridden:
         _rider(pen, x - 0.1 * squeeze, z, squeeze, 0.82, True)
@@ -203,11 +245,26 @@ def _rider(pen: Pencil, x: float, z: float, squeeze: float, seat: float, helmet:
     """Somebody sitting: bent leg, back leaning forward, arms to the handlebar, head."""
     shirt, trousers, lean = pen.colour('shirt'), pen.colour('trousers'), 0.3 * squeeze
     knee = x + 0.32 * squeeze
-    pen.front(z, [(x - 0.2, seat), (x + 0.1, seat + 0.14), (knee + 0.1, seat - 0.18), (knee - 0.06, seat - 0.28)], 'rider', trousers)
-    pen.front(z, [(knee - 0.08, seat - 0.24), (knee + 0.1, seat - 0.2), (x + 0.16, 0.2), (x, 0.2)], 'rider', dim(trousers, 0.9))
+    pen.front(
+        z,
+        [(x - 0.2, seat), (x + 0.1, seat + 0.14), (knee + 0.1, seat - 0.18), (knee - 0.06, seat - 0.28)],
+        'rider',
+        trousers,
+    )
+    pen.front(
+        z,
+        [(knee - 0.08, seat - 0.24), (knee + 0.1, seat - 0.2), (x + 0.16, 0.2), (x, 0.2)],
+        'rider',
+        dim(trousers, 0.9),
+    )
     back = [(x - 0.22, seat), (x + 0.16, seat), (x + lean + 0.22, seat + 0.55), (x + lean - 0.2, seat + 0.6)]
     pen.front(z, back, 'rider', shirt, 'cloth')
-    arm = [(x + lean + 0.05, seat + 0.5), (x + lean + 0.2, seat + 0.45), (x + 0.6 * squeeze + 0.08, seat + 0.12), (x + 0.6 * squeeze, seat)]
+    arm = [
+        (x + lean + 0.05, seat + 0.5),
+        (x + lean + 0.2, seat + 0.45),
+        (x + 0.6 * squeeze + 0.08, seat + 0.12),
+        (x + 0.6 * squeeze, seat),
+    ]
     pen.front(z, arm, 'rider', dim(shirt, 0.8))
     pen.front(z, disc(x + lean + 0.04, seat + 0.76, 0.13, 0.16), 'rider', pen.colour('skin'))
     if helmet:
@@ -267,7 +324,12 @@ def _plate(pen: Pencil, x: float, y: float, z: float) -> None:
         pen.front(z, disc(x, y, size * 0.6), 'traffic sign', face)
     elif shape == 'triangle':
         pen.front(z, [(x - size * 1.1, y - size), (x + size * 1.1, y - size), (x, y + size)], 'traffic sign', rim)
-        pen.front(z, [(x - size * 0.6, y - size * 0.7), (x + size * 0.6, y - size * 0.7), (x, y + size * 0.4)], 'traffic sign', face)
+        pen.front(
+            z,
+            [(x - size * 0.6, y - size * 0.7), (x + size * 0.6, y - size * 0.7), (x, y + size * 0.4)],
+            'traffic sign',
+            face,
+        )
     else:
         wide = size if shape == 'square' else size * 1.7
         pen.front(z, rect(x - wide, y - size * 0.8, x + wide, y + size * 0.8), 'traffic sign', rim)
@@ -287,7 +349,10 @@ def tree(pen: Pencil, x: float, z: float, scale: float = 1.0) -> Thing:
 
 def _ragged(pen: Pencil, a: float, b: float, radius: float) -> Points:
     waves = pen.rng.random(12)
-    return [(a + (p - a) * (0.75 + 0.5 * w), b + (q - b) * (0.75 + 0.5 * w)) for (p, q), w in zip(disc(a, b, radius), waves, strict=True)]
+    return [
+        (a + (p - a) * (0.75 + 0.5 * w), b + (q - b) * (0.75 + 0.5 * w))
+        for (p, q), w in zip(disc(a, b, radius), waves, strict=True)
+    ]
 
 
 def clutter(pen: Pencil, x: float, z: float) -> Thing:

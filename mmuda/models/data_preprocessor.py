@@ -13,9 +13,9 @@ from mmuda.registry import MODELS
 class DomainDataPreprocessor(SegDataPreProcessor):
     """Normalises the training batches of :class:`mmuda.datasets.SourceTargetDataset`; else mmseg's own.
 
-    A training batch is ``{domain: {key: tensor}}``. Every uint8 tensor (N, 3, H, W) is an image: it goes to the device as
-    bytes and becomes ``(x - mean) / std`` there. Every other uint8 tensor is a label map (N, H, W) and becomes int64 with
-    255 = ignore. Anything else (crop rows and columns, random keys, names) only changes device.
+    A training batch is ``{domain: {key: tensor}}``. Every uint8 tensor (N, 3, H, W) is an image: it goes to the device
+    as bytes and becomes ``(x - mean) / std`` there. Every other uint8 tensor is a label map (N, H, W) and becomes int64
+    with 255 = ignore. Anything else (crop rows and columns, random keys, names) only changes device.
 
     Validation and inference batches (``inputs``, ``data_samples``) take mmseg's path unchanged.
     """
@@ -28,9 +28,7 @@ class DomainDataPreprocessor(SegDataPreProcessor):
         """Return the batch on the device, normalised; see the class."""
         if not training:
             return super().forward(data, training=False)
-        return {
-            domain: {key: self._prepare(value) for key, value in batch.items()} for domain, batch in data.items()
-        }
+        return {domain: {key: self._prepare(value) for key, value in batch.items()} for domain, batch in data.items()}
 
     def _prepare(self, value: Any) -> Any:
         if not isinstance(value, Tensor):

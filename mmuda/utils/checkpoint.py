@@ -3,14 +3,24 @@
 import io
 import os
 import pickle
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine import fileio
 from mmengine.runner import CheckpointLoader
+
+NUMPY_SCALARS = (
+    (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
+    (np._core.multiarray.scalar, 'numpy.core.multiarray.scalar'),  # as NumPy 1 wrote it
+    np.dtype,
+    *{type(np.dtype(code)) for code in '?' + np.typecodes['AllInteger'] + np.typecodes['Float']},
+)
+"""What a file needs that holds NumPy numbers, for :func:`load_safe`: the scalar, and the types of numbers."""
 
 # Stock loaders that fall back to a full unpickling; the other schemes download and then read as torch does by default.
 _SCHEMES = ('', r'(\S+\:)?s3://')
@@ -40,14 +50,15 @@ def load_safe(
         with _only(allow):
             return torch.load(buffer, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        if 'Unsupported' in str(error) or 'not allowed' in str(error):
-            raise ValueError(
-                f'{path} is refused: it holds more than tensors and plain types, and reading it could run code. '
-                'If it is a published checkpoint, convert it with tools/convert_checkpoint.py'
-            ) from error
-        raise ValueError(f'{path} is not a readable checkpoint') from error
+        foreign = re.search(r'GLOBAL (\S+)', str(error))
+        if foreign is None:
+            raise ValueError(f'{path} is not a readable checkpoint') from error
+        raise ValueError(
+            f'{path} is refused: it asks for {foreign[1]}, and only tensors and plain Python types are read, because '
+            'anything else could run code. tools/convert_checkpoint.py brings published checkpoints into that form'
+        ) from error
     except (RuntimeError, EOFError) as error:
-        raise ValueError(f'{path} is not a readable checkpoint: it may be cut short') from error
+        raise ValueError(f'{path} is not a readable checkpoint; it may be cut short') from error
 
 
 def install_safe_loader() -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmuda.datasets.classes import class_set
@@ -49,6 +50,8 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
     """
     if prefer not in ('ema', 'student'):
         raise ValueError(f"prefer={prefer!r}: choose 'ema' or 'student'")
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f'no weights of a segmentation network found: the file holds a {type(checkpoint).__name__}')
     entry = 'shadow' if prefer == 'ema' and 'shadow' in checkpoint else 'state_dict'
     tensors = {_WRAPPED.sub('', key): value for key, value in checkpoint.get(entry, checkpoint).items()}
     layout, names = _recognise(tensors, prefer)
@@ -114,24 +117,56 @@ def slice_classes(state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str,
 def adapt_state(state: dict[str, Any], model: nn.Module, prefix: str = '') -> None:
     """Make a state dict fit a model with a ``student`` and perhaps a ``teacher``, in place.
 
-    A network by itself becomes the student; without weights of its own the teacher starts from the student's. Heads with
-    more classes than the model's lose the rows that it does not have. A complete state of the model is left as it is.
+    A state of the model's own form is left as it is. From any other checkpoint one network is taken: for a model
+    without a teacher the averaged one where there is one (that is what was evaluated), else the student; it becomes the
+    student and the teacher. Heads with more classes than the model's lose the rows that it does not have.
 
     Args:
         state: The state dict about to be loaded; only keys with ``prefix`` are looked at.
         model: The model that loads it.
         prefix: Place of the model in a larger one, as torch gives it to load hooks.
+
+    Raises:
+        ValueError: If the checkpoint holds no network, or one of another shape.
     """
     own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-    if any(key.startswith('student.') for key in own):
+    has_student, has_teacher = (any(key.startswith(name) for key in own) for name in ('student.', 'teacher.'))
+    if has_student and has_teacher == (model.teacher is not None):
         weights = {key.removeprefix('student.'): value for key, value in own.items() if key.startswith('student.')}
-    else:
-        weights = network_state(own).state
-        for key in own:
-            del state[prefix + key]
-    have, want = number_of_classes(weights), number_of_classes(model.student.state_dict())
+        _check_fit(weights, model.student)
+        return
+    weights = network_state(own, prefer='ema' if model.teacher is None else 'student').state
+    wanted = model.student.state_dict()
+    have, want = number_of_classes(weights), number_of_classes(wanted)
     if have is not None and want is not None and want < have:
         weights = slice_classes(weights, rows_kept(have, want))
-    state.update({f'{prefix}student.{key}': value for key, value in weights.items()})
-    if model.teacher is not None and not any(key.startswith('teacher.') for key in own):
-        state.update({f'{prefix}teacher.model.{key}': value for key, value in weights.items()})
+    missing = _check_fit(weights, model.student)
+    print_log(
+        f'start weights: {len(wanted) - len(missing)} of {len(wanted)} tensors taken'
+        + (f'; not in the checkpoint, so at their initial values: {", ".join(missing)}' if missing else ''),
+        logger='current',
+    )
+    for key in own:
+        del state[prefix + key]
+    networks = ['student.'] if model.teacher is None else ['student.', 'teacher.model.']
+    state.update({f'{prefix}{name}{key}': value for name in networks for key, value in weights.items()})
+
+
+def _check_fit(weights: Mapping[str, Tensor], network: nn.Module) -> list[str]:
+    """Names of the network's tensors that the weights lack; an error when they are of another network."""
+    wanted = network.state_dict()
+    if not weights.keys() & wanted.keys():
+        raise ValueError(
+            f'the checkpoint holds another kind of network: it has {next(iter(weights), "nothing")}, '
+            f'this model {next(iter(wanted))}. Use a checkpoint of the same model.student'
+        )
+    for key in weights.keys() & wanted.keys():
+        if weights[key].shape != wanted[key].shape:
+            cure = (
+                'set num_classes of the heads' if _CLASSES.match(key) else 'use the model.student it was trained with'
+            )
+            raise ValueError(
+                f'{key} is {tuple(weights[key].shape)} in the checkpoint, '
+                f'{tuple(wanted[key].shape)} in the model: {cure}'
+            )
+    return [key for key in wanted if key not in weights]

@@ -19,7 +19,14 @@ def item(golden, classes=19):
     labels = cv2.LUT(golden['label_ids'], id_table(CITYSCAPES_IDS, classes))
     image = np.ascontiguousarray(golden['image_rgb'][..., ::-1])
     shape = image.shape[:2]
-    return {'img': image, 'img_shape': shape, 'ori_shape': shape, 'gt_seg_map': labels, 'name': 'a'}
+    return {
+        'img': image,
+        'img_shape': shape,
+        'ori_shape': shape,
+        'gt_seg_map': labels,
+        'seg_fields': ['gt_seg_map'],
+        'name': 'a',
+    }
 
 
 def assert_equals_golden(packed, golden, key):
@@ -85,7 +92,7 @@ def test_views_equal_the_reference(row, monkeypatch):
     image = np.rint(golden['images'][p['src']] + mean).astype(np.uint8).transpose(1, 2, 0)
     labels = golden['labels'][p['src']]
     labels = np.where(labels < 0, 255, labels).astype(np.uint8)
-    results = {'img': np.ascontiguousarray(image), 'gt_seg_map': labels, 'name': 'a'}
+    results = {'img': np.ascontiguousarray(image), 'gt_seg_map': labels, 'seg_fields': ['gt_seg_map'], 'name': 'a'}
     packed = Compose([WeakStrongCrop((24, 32)), Pack()])(results)
     assert np.array_equal(packed['weak'].numpy().astype(np.float32) - mean, golden['weak'][row])
     assert np.array_equal(packed['strong'].numpy().astype(np.float32) - mean, golden['strong'][row])

@@ -162,7 +162,7 @@ def test_groups_golden():
 
 def test_few_groups_with_names():
     wrapper = _build(_Adaptation(), optimizer=_sgd(), paramwise_cfg=dict(rules=DEEPLAB_RULES))
-    assert [group['name'] for group in wrapper.param_groups] == ['base', 'repeat 3', 'repeat 4', 'lr_mult 10']
+    assert [group['name'] for group in wrapper.optimizer.param_groups] == ['base', 'repeat 3', 'repeat 4', 'lr_mult 10']
     assert wrapper.get_lr()['base_lr'] == [2.5e-4]
 
 

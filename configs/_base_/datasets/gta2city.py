@@ -17,7 +17,7 @@ train_dataloader = dict(
             split='train',
             pipeline=[
                 dict(type='mmuda.LoadImage'),
-                dict(type='mmuda.LoadLabels'),
+                dict(type='mmuda.LoadLabels', same_size=False),  # a label of another size is squashed as well, like the reference
                 dict(type='RandomFlip', prob=0.5),
                 dict(type='mmuda.PillowResize', scale=(1280, 720)),
                 dict(type='mmuda.RandomGaussianBlur', prob=0.5),
@@ -46,7 +46,7 @@ val_dataloader = dict(
         split='val',
         test_mode=True,
         pipeline=[
-            dict(type='mmuda.LoadImage'),
+            dict(type='LoadImageFromFile'),
             dict(type='mmuda.LoadLabels'),
             # labels=True: scored at 640x1280 as published; `tools/test.py --score-at labels` scores at label resolution
             dict(type='mmuda.PillowResize', scale=(1280, 640), labels=True),
@@ -61,7 +61,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
-    dict(type='mmuda.LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='mmuda.LoadLabels'),
     dict(type='TestTimeAug', transforms=[
         [dict(type='mmuda.PillowResize', scale=(960, 480), labels=False), dict(type='mmuda.PillowResize', scale=(1280, 640), labels=False),

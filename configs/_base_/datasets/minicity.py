@@ -41,7 +41,7 @@ val_dataloader = dict(
         split='val',
         test_mode=True,
         pipeline=[
-            dict(type='mmuda.LoadImage'),
+            dict(type='LoadImageFromFile'),
             dict(type='mmuda.LoadLabels'),
             dict(type='mmuda.PillowResize', scale=(256, 128), labels=True),
             dict(type='PackSegInputs'),
@@ -55,7 +55,7 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 tta_pipeline = [
-    dict(type='mmuda.LoadImage'),
+    dict(type='LoadImageFromFile'),
     dict(type='mmuda.LoadLabels'),
     dict(type='TestTimeAug', transforms=[
         [dict(type='mmuda.PillowResize', scale=(192, 96), labels=False),

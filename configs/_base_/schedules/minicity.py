@@ -7,4 +7,3 @@ optim_wrapper = dict(
     constructor='mmuda.NetworkOptimConstructor',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=5e-4),
     paramwise_cfg=dict(rules=[dict(match=r'(decode|auxiliary)_head\.', lr_mult=2)]))
-default_hooks = dict(checkpoint=dict(interval=200))

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform, Resize
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import Resize
 
 from mmuda.datasets.transforms.photometric import change_colours, draw_colour_change
 from mmuda.registry import TRANSFORMS

@@ -106,12 +106,13 @@ class Pack(BaseTransform):
     ``weak``, ``strong``                      (3, h, w) uint8, BGR   crop of the image; the same with other colours
     ``weak_label``                            (h, w) uint8           crop of the label
     ``rows``, ``cols``                        (h,), (w,) int64       full-size row / column of each crop row / column
+    ``keys``                                  (1 + C,) float64       random numbers, see :class:`DrawKeys`
     ``name``                                  str
     ========================================  =====================  ===========================================
     """
 
     renamed = (('image', 'img'), ('label', 'gt_seg_map'))
-    kept = ('weak', 'strong', 'weak_label', 'rows', 'cols')
+    kept = ('weak', 'strong', 'weak_label', 'rows', 'cols', 'keys')
 
     def transform(self, results: dict) -> dict:
         """Pack one item."""

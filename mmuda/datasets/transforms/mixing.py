@@ -1,7 +1,6 @@
 """Random numbers for the class choices that a training step makes."""
 
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 
 from mmuda.registry import TRANSFORMS
@@ -23,5 +22,5 @@ class DrawKeys(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add ``keys`` to the results."""
-        results['keys'] = torch.from_numpy(np.random.rand(self.num_classes + 1))
+        results['keys'] = np.random.rand(self.num_classes + 1)
         return results

@@ -25,14 +25,14 @@ class SafeCheckpointHook(Hook):
       validates again when it is resumed, so its scores and its best checkpoint are those of an uninterrupted run.
 
     Args:
-        interval: Iterations between two checkpoints.
+        interval: Iterations between two checkpoints; None takes the validation interval.
         keep: Number of ``iter_<n>.pth`` files to keep.
         save_best: Validation score (larger is better) that decides on ``best.pth``; None keeps no best.
     """
 
     priority = 'VERY_LOW'
 
-    def __init__(self, interval: int, keep: int = 2, save_best: str | None = None) -> None:
+    def __init__(self, interval: int | None = None, keep: int = 2, save_best: str | None = None) -> None:
         self.interval = interval
         self.keep = keep
         self.save_best = save_best
@@ -72,7 +72,7 @@ class SafeCheckpointHook(Hook):
             scalars[key] = HistoryBuffer(*(values.cpu().numpy() for values in data))
 
     def _is_due(self, runner: Runner, step: int) -> bool:
-        return step % self.interval == 0 or step == runner.max_iters
+        return step % (self.interval or runner.val_interval) == 0 or step == runner.max_iters
 
     def _save_if_best(self, runner: Runner, step: int, metrics: dict) -> None:
         if self.save_best is None:

@@ -17,8 +17,8 @@ class IterationSeedHook(Hook):
     """Seeds Python, NumPy and torch from (seed, rank, iteration) before every training step.
 
     What a step draws (dropout, say) then depends on the iteration alone: not on what loaders, validations or an
-    interruption drew before. Together with :class:`mmuda.DrawSampler`, whose samples are functions of their draw number,
-    this makes a resumed run equal to an uninterrupted one without storing any generator's state.
+    interruption drew before. Together with the draw sampler, whose samples are functions of their draw number, this
+    makes a resumed run equal to an uninterrupted one without storing any generator's state.
     """
 
     priority = 'VERY_HIGH'

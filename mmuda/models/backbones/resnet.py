@@ -1,8 +1,9 @@
 """The ResNet of DeepLab-v2 code bases: ceil-mode stem pooling and a half-frozen stem."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mmseg.models.backbones import ResNet
+from mmseg.models.backbones.resnet import BasicBlock
 
 from mmuda.registry import MODELS
 
@@ -18,12 +19,18 @@ class CeilResNet(ResNet):
     ``depth=101, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), style='caffe', contract_dilation=False`` it equals the
     network of the DeepLab-v2 family number for number. The plain 7x7 stem is meant (not ``deep_stem``).
 
+    Beside mmseg's depths there is ``depth=10``: four stages of one basic block, for small images.
+
     Args:
         frozen_stem_affine: Keep weight and bias of the stem's batch norm out of training. Its running statistics still
             follow the data.
         init_cfg: As in mmengine. Default: convolutions normal with std 0.01, batch norm weight 1 and bias 0.
         **kwargs: Of :class:`mmseg.models.backbones.ResNet`.
     """
+
+    arch_settings: ClassVar[dict] = {10: (BasicBlock, (1, 1, 1, 1)), **ResNet.arch_settings}
+
+    arch_settings: ClassVar[dict] = {10: (BasicBlock, (1, 1, 1, 1)), **ResNet.arch_settings}
 
     def __init__(
         self, *args: Any, frozen_stem_affine: bool = True, init_cfg: dict | list | None = None, **kwargs: Any

@@ -37,7 +37,8 @@ class SummedASPPHead(BaseDecodeHead):
     ) -> None:
         if not 1 <= active_branches <= len(dilations):
             raise ValueError(f'active_branches={active_branches} must lie in 1..{len(dilations)} (one per dilation)')
-        kwargs = dict(channels=num_classes, out_channels=num_classes, dropout_ratio=0, init_cfg=None) | kwargs
+        kwargs = dict(loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True), init_cfg=None) | kwargs
+        kwargs |= dict(channels=num_classes, out_channels=num_classes, dropout_ratio=0)
         super().__init__(in_channels, num_classes=num_classes, **kwargs)
         del self.conv_seg  # the branches classify themselves
         self.active_branches = active_branches

@@ -1,6 +1,7 @@
 """Re-estimation of the batch-norm statistics on the target (AdaBN, Li et al. 2016): the row that a method must beat."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,7 +17,7 @@ class AdaBN(UDASegmentor):
     Every iteration is one forward pass in train mode. The statistics are the plain mean over all batches seen so far.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.register_buffer('reset', torch.tensor(False))
         for layer in self.modules():

@@ -24,15 +24,17 @@ class UDASegmentor(BaseSegmentor):
 
     .. code:: text
 
-     train_step(): data_preprocessor -> for each of parts(): backward -> average_gradients() -> every optimiser steps -> teacher.update()
+     train_step(): data_preprocessor -> for each of parts(): backward
+                   -> average_gradients() -> every optimiser steps -> teacher.update()
      parts():      the method, in the paper's order; yields (name, {loss name: value})
-     predict():    network.predict(), where network is the teacher if there is one and the method evaluates it, else the student
+     predict():    network.predict(), where network is the student or the teacher, as `evaluate` says
      forward():    network.forward(), without post-processing
 
-    Each part is back-propagated as soon as it is yielded, so its graph is free before the next one is built: the paper
-    settings need one 24 GB card because the large source pass and the target passes never hold activations together.
+    Each part is back-propagated as soon as it is yielded, so its graph is free before the next one is built: the large
+    source pass and the target passes never hold activations together.
 
-    A method derives from this class, implements :meth:`parts`, and stays unaware of processes, precision and optimisers.
+    A method derives from this class, implements :meth:`parts`, and
+    knows nothing of processes, precision and optimisers.
 
     Args:
         student: Config of any mmseg segmentor, e.g. an ``EncoderDecoder``.

@@ -1,6 +1,7 @@
 """EHTDI: Exploring High-quality Target Domain Information for UDA semantic segmentation (Li et al., ACM MM 2022)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,11 @@ class EHTDI(UDASegmentor):
 
     .. code:: text
 
-     src   source image             -> cross entropy of both heads with the truth; back-propagated alone
-           target image             -> pseudo-label (no gradient), cropped like the target's views
-     tgt   mixed = source classes pasted on the strong target view   -> cross entropy with truth | pseudo-label
-           calm  = the same classes on the weak target view           -> auxiliary label, confidence, contrast with mixed
-           back  = confident areas of mixed pasted on the source      -> cross entropy
+     src  source image   -> cross entropy of both heads with the truth; back-propagated alone
+          target image   -> pseudo-label (no gradient), cropped like the target's views
+     tgt  mixed: source classes on the strong target view -> cross entropy with truth | pseudo-label
+          calm:  the same classes on the weak target view -> auxiliary label, confidence, contrast with mixed
+          back:  confident areas of mixed on the source   -> cross entropy
 
     Args:
         aux_weight: Weight of the auxiliary head against the main head.
@@ -34,10 +35,10 @@ class EHTDI(UDASegmentor):
         proto_scale: Scale (inverse temperature) of the contrast between class prototypes.
         pixel_scale: Scale of the contrast between pixels.
         confidence: Probability above which an area of ``calm`` is pasted back.
-        paste_above: Source classes with a larger id are the pasting pool. It depends on the order of the train ids (T21).
-        paste_rule: ``'pool'`` draws from that pool. ``'below_pool'`` is the reference's off-by-one (T1): the class just
-            below the pool can be drawn, the largest class present cannot.
-        back_samples: Samples of the batch whose ``back`` image is learnt: ``'all'``, or ``'first'`` as the reference (T2).
+        paste_above: Source classes with a larger id are the pasting pool; it depends on the order of the ids (T21).
+        paste_rule: ``'pool'`` draws from that pool. ``'below_pool'`` is the reference's off-by-one (T1): the class
+            just below the pool can be drawn, the largest class present cannot.
+        back_samples: Samples whose ``back`` image is learnt: ``'all'``, or ``'first'`` as the reference (T2).
         proto_samples: Samples with a prototype contrast: ``'all'``, or ``'first'`` as the reference (T3).
     """
 
@@ -55,7 +56,7 @@ class EHTDI(UDASegmentor):
         paste_rule: str = 'pool',
         back_samples: str = 'all',
         proto_samples: str = 'all',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         for name, value, choices in (
@@ -102,10 +103,11 @@ class EHTDI(UDASegmentor):
         calm = paste(source['weak'], target['weak'], pasted)
         calm_low, calm_aux_low = self.heads(calm)
 
-        calm_main, calm_aux = self.upsample(calm_low.detach(), calm), self.upsample(calm_aux_low.detach(), calm)
-        conf, calm_label = softmax_confidence(calm_main)
-        confident = conf > self.confidence
-        both_heads = (torch.softmax(calm_main.float(), 1) + torch.softmax(calm_aux.float(), 1)).argmax(1)
+        with torch.no_grad():
+            calm_main, calm_aux = self.upsample(calm_low, calm), self.upsample(calm_aux_low, calm)
+            conf, calm_label = softmax_confidence(calm_main)
+            confident = conf > self.confidence
+            both_heads = (torch.softmax(calm_main.float(), 1) + torch.softmax(calm_aux.float(), 1)).argmax(1)
 
         back = paste(mixed, source['strong'], confident)
         back_label = torch.where(confident, calm_label, label)
@@ -143,10 +145,7 @@ class EHTDI(UDASegmentor):
         label = F.interpolate(label[:, None].float(), size=mixed.shape[-2:], mode='nearest')[:, 0].long()
         views = list(zip(mixed, calm, label, strict=True))
         proto = [prototype_contrast(a, b, y, self.proto_scale) for a, b, y in views[self.proto_samples]]
-        pixel = [
-            probability_contrast(probabilities(a), probabilities(b), self.pixel_scale)
-            for a, b, _ in views
-        ]
+        pixel = [probability_contrast(probabilities(a), probabilities(b), self.pixel_scale) for a, b, _ in views]
         return sum(proto) / len(views), sum(pixel) / len(views)
 
 
@@ -167,7 +166,7 @@ def paste(top: Tensor, ground: Tensor, mask: Tensor) -> Tensor:
 
 
 def present_classes(label: Tensor, num_ids: int) -> Tensor:
-    """Which ids occur in each label map (N, h, w): bool (N, 1 + num_ids); column 0 is ignore, column 1 + c is class c."""
+    """Which ids occur in each label map (N, h, w): bool (N, 1 + num_ids), column 0 for ignore, 1 + c for class c."""
     column = torch.where(label == IGNORE, 0, label + 1).flatten(1)
     present = torch.zeros(len(label), num_ids + 1, dtype=torch.bool, device=label.device)
     return present.scatter_(1, column, True)
@@ -176,9 +175,9 @@ def present_classes(label: Tensor, num_ids: int) -> Tensor:
 def pasting_pool(present: Tensor, paste_above: int, rule: str) -> Tensor:
     """The ids that may be pasted, in the columns of :func:`present_classes`; as many as there are classes in the pool.
 
-    ``'below_pool'`` reproduces the reference (T1): the ids present are ranked with ignore first, and the choice is shifted
-    by one: the id before the smallest pool class can be drawn and the largest cannot. When only pool classes are present
-    the index wraps around and the choice is the pool again.
+    ``'below_pool'`` reproduces the reference (T1): the ids present are ranked with ignore first, and the choice is
+    shifted by one: the id before the smallest pool class can be drawn and the largest cannot. When only pool classes
+    are present the index wraps around and the choice is the pool again.
     """
     ids = torch.arange(present.shape[1], device=present.device) - 1
     pool = present & (ids > paste_above)
@@ -193,7 +192,7 @@ def pasting_pool(present: Tensor, paste_above: int, rule: str) -> Tensor:
 
 
 def draw_classes(pool: Tensor, keys: Tensor) -> Tensor:
-    """Half of each row's pool (rounded down, at least one): those with the smallest of the random ``keys`` (N, columns)."""
+    """Half of each row's pool, rounded down but at least one: those with the smallest random ``keys`` (N, columns)."""
     size = pool.sum(1, keepdim=True)
     wanted = torch.where(size == 1, 1, size // 2)
     rank = keys.masked_fill(~pool, torch.inf).argsort(1).argsort(1)

@@ -1,6 +1,7 @@
 """Plain training from labels on disk."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from mmuda.models.losses.cross_entropy import cross_entropy
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor
@@ -16,7 +17,7 @@ class Supervised(UDASegmentor):
             (the published EHTDI start, EHTDI spec 3.3).
     """
 
-    def __init__(self, *, aux_weight: float = 0.0, **kwargs) -> None:
+    def __init__(self, *, aux_weight: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.aux_weight = aux_weight
 
@@ -27,7 +28,10 @@ class Supervised(UDASegmentor):
             yield 'src', {'loss_seg': cross_entropy(self.upsample(self.main_head(image), image), label)}
             return
         main, aux = (self.upsample(logits, image) for logits in self.heads(image))
-        yield 'src', {
-            'loss_seg': cross_entropy(main, label),
-            'loss_aux': self.aux_weight * cross_entropy(aux, label),
-        }
+        yield (
+            'src',
+            {
+                'loss_seg': cross_entropy(main, label),
+                'loss_aux': self.aux_weight * cross_entropy(aux, label),
+            },
+        )

@@ -1,0 +1,156 @@
+"""What lies on disk: layouts, encodings, manifest, and that nothing but the parameters decides about it."""
+
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmuda.minicity import GENERATOR_VERSION, LAYOUTS, ensure, generate, make
+from mmuda.minicity.labels import PALETTE, TRAIN_ID
+
+SMALL = dict(size=(32, 64), source=4, target_train=3, target_val=2, progress=False)
+PINNED = {
+    'gta5': 'acea56cc4d6f5d9cb45f7e4a8e14dcaa6d5097a29ead359cb8057410d9059056',
+    'cityscapes': '611c2b9cf3402cfe69b311f80db8a5fadae45df76e1f1585f9a09f87ee7f004c',
+}
+
+
+def contents(root):
+    files = (path for path in root.rglob('*') if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope='module')
+def city(tmp_path_factory):
+    root = tmp_path_factory.mktemp('city')
+    return root, generate(root, workers=1, **SMALL)
+
+
+def test_the_generator_is_fixed(city):
+    """Whoever changes a pixel raises GENERATOR_VERSION and pins again; measured tables are void then."""
+    assert GENERATOR_VERSION == 1
+    assert {name: record['sha256'] for name, record in city[1]['layouts'].items()} == PINNED
+
+
+def test_the_number_of_workers_does_not_matter(city, tmp_path):
+    generate(tmp_path, workers=2, **SMALL)
+    assert contents(tmp_path) == contents(city[0])
+
+
+def test_manifest_tells_what_lies_there(city):
+    root, manifest = city
+    assert json.loads((root / 'minicity.json').read_text()) == manifest
+    assert manifest['scenes'] == {'source': 4, 'train': 3, 'val': 2}
+    assert manifest['layouts']['gta5']['files'] == 2 * 4 + 1
+    assert manifest['layouts']['cityscapes']['files'] == 3 * 5 + 2
+    assert len(contents(root)) == 9 + 17 + 1  # nothing temporary is left
+
+
+def test_gta5_labels_are_palette_images_of_raw_ids(city):
+    for index in range(4):
+        label = Image.open(city[0] / f'GTA5/labels/{index + 1:05d}.png')
+        view = make('source', index, size=(32, 64))
+        assert label.mode == 'P'
+        assert (np.asarray(label) == view.label).all()
+        assert (np.asarray(label.convert('RGB')) == PALETTE[view.label]).all()
+        assert (np.asarray(Image.open(city[0] / f'GTA5/images/{index + 1:05d}.png')) == view.image).all()
+    assert (city[0] / 'GTA5/gta5_list/train.txt').read_text() == '1\n2\n3\n4\n'
+
+
+@pytest.mark.parametrize(('split', 'count'), [('train', 3), ('val', 2)])
+def test_cityscapes_layout(city, split, count):
+    root = city[0] / 'cityscapes'
+    lines = (root / 'city_list' / f'{split}.txt').read_text().split()
+    assert len(set(lines)) == count
+    for index, line in enumerate(lines):
+        prefix, stem = line.split('_', 1)
+        place = stem.split('_')[0]
+        assert prefix == split
+        image = Image.open(root / f'leftImg8bit/{split}/{place}/{stem}_leftImg8bit.png')
+        ids, train_ids = (
+            np.asarray(Image.open(root / f'gtFine/{split}/{place}/{stem}_gtFine_{kind}.png'))
+            for kind in ('labelIds', 'labelTrainIds')
+        )
+        assert (image.mode, ids.dtype, ids.ndim) == ('RGB', np.uint8, 2)
+        assert (ids == make(split, index, size=(32, 64)).label).all()
+        assert (train_ids == TRAIN_ID[ids]).all()
+
+
+def test_training_and_validation_cities_differ(city):
+    root = city[0] / 'cityscapes/leftImg8bit'
+    train, val = ({path.name for path in (root / split).iterdir()} for split in ('train', 'val'))
+    assert train
+    assert val
+    assert not train & val
+
+
+def test_an_interrupted_run_is_completed(city, tmp_path, monkeypatch):
+    def interrupted(view, stream, index):
+        if index == 2:
+            raise KeyboardInterrupt
+        return LAYOUTS['cityscapes'].files(view, stream, index)
+
+    gta5 = dataclasses.replace(LAYOUTS['gta5'], files=interrupted, streams=('val', 'train'))
+    with monkeypatch.context() as patch:
+        patch.setitem(LAYOUTS, 'gta5', gta5)
+        with pytest.raises(KeyboardInterrupt):
+            generate(tmp_path, workers=1, **SMALL)
+    assert not (tmp_path / 'minicity.json').exists()
+    assert any(tmp_path.rglob('*_leftImg8bit.png'))
+    stale = tmp_path / 'cityscapes' / 'x.png.tmp1'
+    stale.touch()
+    generate(tmp_path, workers=1, **SMALL)
+    assert not stale.exists()
+    assert contents(tmp_path) == contents(city[0])
+
+
+def test_a_missing_layout_is_added(city, tmp_path):
+    generate(tmp_path, layouts=['gta5'], workers=1, **SMALL)
+    assert not (tmp_path / 'cityscapes').exists()
+    generate(tmp_path, workers=1, **SMALL)
+    assert contents(tmp_path) == contents(city[0])
+
+
+def test_ensure_leaves_a_complete_city_alone(city):
+    before = {path: path.stat().st_mtime_ns for path in city[0].rglob('*')}
+    ensure(dict(root=city[0], **SMALL))
+    ensure(dict(root=city[0], layouts=('gta5',), **SMALL))
+    assert {path: path.stat().st_mtime_ns for path in city[0].rglob('*')} == before
+
+
+@pytest.mark.parametrize('other', [dict(seed=1), dict(shift='mild'), dict(size=(64, 128)), dict(source=5)])
+def test_other_parameters_are_an_error_that_names_the_folder(city, other):
+    with pytest.raises(FileExistsError, match=rf'{city[0]} holds another MiniCity: .*[Dd]elete'):
+        ensure(dict(root=city[0]) | SMALL | other)
+
+
+def test_foreign_data_are_left_alone(tmp_path):
+    (tmp_path / 'GTA5/images').mkdir(parents=True)
+    with pytest.raises(FileExistsError, match=rf'{tmp_path}/GTA5 was not written by MiniCity'):
+        generate(tmp_path, workers=1, **SMALL)
+    assert not (tmp_path / 'minicity.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('bad', 'message'),
+    [
+        (dict(layouts=['kitti']), 'cannot write kitti; choose from gta5, cityscapes'),
+        (dict(size=(8, 8)), 'at least 16 pixels'),
+        (dict(source=0), 'at least one scene'),
+        (dict(seed=-1), 'seed of 0 or more'),
+        (dict(shift='no'), 'no shift level'),
+    ],
+)
+def test_unusable_parameters_are_named(tmp_path, bad, message):
+    with pytest.raises(ValueError, match=message):
+        generate(tmp_path, **(SMALL | bad))
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_seed_is_another_city(city, tmp_path):
+    manifest = generate(tmp_path, seed=1, workers=1, **SMALL)
+    for name, record in manifest['layouts'].items():
+        assert record['sha256'] != city[1]['layouts'][name]['sha256']

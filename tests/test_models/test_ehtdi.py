@@ -1,0 +1,312 @@
+"""EHTDI against the reference's own numbers (tests/golden/ehtdi), and the choices of its class mix."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+import mmuda.models.uda.ehtdi as ehtdi
+from mmuda.engine.optimizers import RepeatedSGD
+from mmuda.models import DomainDataPreprocessor  # noqa: F401  (registers)
+from mmuda.models.uda import EHTDI
+from mmuda.models.uda.teacher import MeanTeacher
+from mmuda.registry import MODELS
+
+GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
+REFERENCE = dict(paste_rule='below_pool', back_samples='first', proto_samples='first')
+
+
+def ours(label: np.ndarray) -> torch.Tensor:
+    """Reference labels (-1 = ignore) as ours."""
+    return torch.from_numpy(np.where(label < 0, 255, label).astype(np.int64))
+
+
+def keys_for(labels: np.ndarray, draws: np.ndarray, num_classes: int) -> torch.Tensor:
+    """Random keys that make :func:`ehtdi.draw_classes` pick what the reference drew (spec T1: id u[m - n - 1 + r])."""
+    keys = torch.ones(len(labels), num_classes + 1, dtype=torch.float64)
+    for sample, (label, drawn) in enumerate(zip(labels, draws, strict=True)):
+        ids = np.unique(label)
+        pool = int((ids > 4).sum())
+        for order, slot in enumerate(drawn[drawn >= 0]):
+            keys[sample, ids[len(ids) - pool - 1 + slot] + 1] = order * 1e-3
+    return keys
+
+
+@MODELS.register_module()
+class RecordedEHTDI(EHTDI):
+    """EHTDI whose network passes are the golden's tensors; notes the images it is asked about."""
+
+    def heads(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        name = self.calls.pop(0)
+        self.seen[name] = image
+        low = self.leaves.get(f'{name}_lowres', self.leaves[f'{name}_main'])
+        self.full = {**getattr(self, 'full', {}), id(low): self.leaves[f'{name}_main']}
+        return low, self.leaves[f'{name}_aux']
+
+    def main_head(self, image: torch.Tensor) -> torch.Tensor:
+        return self.heads(image)[0]
+
+    def upsample(self, logits: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return self.full.get(id(logits), logits)
+
+
+@pytest.fixture
+def student() -> dict:
+    return dict(
+        type='EncoderDecoder',
+        backbone=dict(type='mmuda.ToyBackbone'),
+        decode_head=dict(type='mmuda.ToyHead', in_channels=6, num_classes=9),
+        auxiliary_head=dict(type='mmuda.ToyHead', in_channels=6, num_classes=9),
+        test_cfg=dict(mode='whole'),
+    )
+
+
+@MODELS.register_module()
+class ToyBackbone(nn.Module):
+    """The network of mini_train: a strided convolution, batch norm, ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, stride=8, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(6)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.relu(self.bn(self.conv(x)))]
+
+
+@MODELS.register_module()
+class ToyHead(nn.Module):
+    """A 1x1 convolution."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, num_classes, 1)
+        self.align_corners, self.num_classes, self.out_channels = True, num_classes, num_classes
+
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        return self.conv(features[0])
+
+
+@pytest.mark.parametrize('case', ['mainA', 'mainC'])
+def test_one_iteration_equals_the_reference(case: str, student: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = np.load(GOLDEN / f'iter_{case}.npz')
+    lam_aux, lam_aug, mix, contrast, confidence = golden['cfg'].tolist()
+    model = RecordedEHTDI(
+        student=student,
+        aux_weight=lam_aux,
+        target_weight=lam_aug,
+        mix_weight=mix,
+        contrast_weight=contrast,
+        confidence=confidence,
+        **REFERENCE,
+    )
+    leaves = {
+        key.removeprefix('logits/'): torch.from_numpy(golden[key]).requires_grad_()
+        for key in golden.files
+        if key.startswith('logits/')
+    }
+    model.leaves, model.seen, model.calls = leaves, {}, golden['calls'].tolist()
+
+    labels, values = [], []
+    plain = ehtdi.cross_entropy
+
+    def noted(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        labels.append(label)
+        values.append(plain(logits, label))
+        return values[-1]
+
+    monkeypatch.setattr(ehtdi, 'cross_entropy', noted)
+    image = {key: torch.from_numpy(golden[f'in/{key}']) for key in ('src_weak', 'src_strong', 'tgt_weak', 'tgt_strong')}
+    crop_h, crop_w = image['src_weak'].shape[-2:]
+    batch = len(image['src_weak'])
+    source = dict(
+        image=torch.zeros(batch, 3, *golden['src_label'].shape[-2:]),
+        label=ours(golden['src_label']),
+        weak=image['src_weak'],
+        strong=image['src_strong'],
+        weak_label=ours(golden['in/src_label_crop']),
+        keys=keys_for(golden['in/src_label_crop'], golden['multinomial_draws'], 9),
+    )
+    target = dict(
+        image=torch.zeros(batch, 3, *golden['in/tgt_pseudo_full'].shape[-2:]),
+        weak=image['tgt_weak'],
+        strong=image['tgt_strong'],
+        rows=torch.arange(crop_h).expand(batch, -1),
+        cols=torch.arange(crop_w).expand(batch, -1),
+    )
+
+    totals = {}
+    for part, terms in model.parts({'source': source, 'target': target}):
+        totals[part] = sum(value for name, value in terms.items() if 'loss' in name)
+        totals[part].backward()
+
+    assert model.calls == []  # every pass, in the reference's order
+    for name, key in (('aug', 'x_aug'), ('w', 'x_w'), ('st', 'x_st')):
+        assert torch.equal(model.seen[name], torch.from_numpy(golden[f'mixed/{key}']))
+    src_label, _, y_mixed, both_heads, y_back = labels
+    assert torch.equal(src_label, ours(golden['src_label']))
+    assert torch.equal(y_mixed, ours(golden['mixed/y_aug_1']))
+    assert torch.equal(both_heads, ours(golden['label_2_w']))
+    assert torch.equal(y_back, ours(golden['mixed/s_t_y'])[:1])
+    in_their_order = torch.stack([values[i] for i in (0, 1, 4, 2, 3)]).detach()  # back before the two of mixed
+    np.testing.assert_allclose(in_their_order, golden['ce_values_in_call_order'], rtol=1e-5)
+    np.testing.assert_allclose(float(totals['src']), golden['total_source'], rtol=1e-5)
+    np.testing.assert_allclose(float(totals['tgt']), golden['total_aug'], rtol=1e-5)
+    for name, leaf in leaves.items():
+        if f'grad/{name}' in golden.files:
+            np.testing.assert_allclose(leaf.grad.numpy(), golden[f'grad/{name}'], atol=1e-6)
+        else:
+            assert leaf.grad is None or not leaf.grad.any(), name
+
+
+def test_three_training_steps_equal_the_reference(student: dict) -> None:
+    golden = np.load(GOLDEN / 'mini_train_main.npz')
+    cfg = np.load(GOLDEN / 'iter_mainA.npz')['cfg']
+    model = EHTDI(
+        student=student,
+        aux_weight=cfg[0],
+        target_weight=cfg[1],
+        mix_weight=cfg[2],
+        contrast_weight=cfg[3],
+        confidence=cfg[4],
+        teacher=dict(momentum=0.1, copy_buffers_every=3),
+        evaluate='teacher',
+        data_preprocessor=dict(type='mmuda.DomainDataPreprocessor'),
+        **REFERENCE,
+    )
+    model.student.load_state_dict(renamed(golden, 'init/'))
+    model.teacher.copy_from(model.student)
+    student = model.student
+    groups = [
+        dict(params=student.backbone.parameters(), repeat=3),
+        dict(params=[*student.decode_head.parameters(), *student.auxiliary_head.parameters()], lr=2e-2),
+    ]
+    optimizer = RepeatedSGD(groups, lr=2e-3, momentum=0.9, weight_decay=5e-4)
+    wrapper = OptimWrapper(optimizer)
+    model.train()
+    for i in range(3):
+        for group, factor in zip(optimizer.param_groups, (1, 10), strict=True):
+            group['lr'] = float(golden['lr'][i]) * factor
+        label = golden[f'src_label{i}']
+        image, target = (torch.from_numpy(golden[f'{key}{i}']).float() for key in ('src', 'tgt'))
+        draws = golden['multinomial_draws_in_order'][2 * i : 2 * i + 2]
+        weak, target_weak = image[..., :16, :24], target[..., :16, :24]
+        batch = dict(
+            source=dict(
+                image=image,
+                label=ours(label),
+                weak=weak,
+                strong=0.9 * weak + 3,
+                weak_label=ours(label[:, :16, :24]),
+                keys=keys_for(label[:, :16, :24], draws, 9),
+            ),
+            target=dict(
+                image=target,
+                weak=target_weak,
+                strong=0.9 * target_weak + 3,
+                rows=torch.arange(16).expand(2, -1),
+                cols=torch.arange(24).expand(2, -1),
+            ),
+        )
+        log = model.train_step(batch, wrapper)
+        totals = [
+            sum(float(v) for k, v in log.items() if k.startswith(part) and 'loss' in k) for part in ('src.', 'tgt.')
+        ]
+        np.testing.assert_allclose(totals, golden['backward_values'][i], rtol=1e-4)
+        assert_state(student.state_dict(), renamed(golden, f'after{i}/'))
+    assert_state(model.teacher.model.state_dict(), renamed(golden, 'shadow_end_of_epoch/'))
+    momentum = renamed(golden, 'momentum/')
+    for name, parameter in student.named_parameters():
+        np.testing.assert_allclose(optimizer.state[parameter]['momentum_buffer'], momentum[name], atol=1e-4)
+
+
+def renamed(golden: np.lib.npyio.NpzFile, prefix: str) -> dict[str, torch.Tensor]:
+    """The golden's tensors under our names."""
+    heads = {'conv': 'backbone.conv', 'bn': 'backbone.bn', 'main': 'decode_head.conv', 'aux': 'auxiliary_head.conv'}
+    state = {}
+    for key in golden.files:
+        if key.startswith(prefix):
+            module, _, rest = key.removeprefix(prefix).partition('.')
+            state[f'{heads[module]}.{rest}'] = torch.from_numpy(golden[key])
+    return state
+
+
+def assert_state(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        np.testing.assert_allclose(found[key].numpy(), value.numpy(), atol=1e-4, rtol=1e-4, err_msg=key)
+
+
+def test_teacher_follows_as_the_reference() -> None:
+    golden = np.load(GOLDEN / 'ema.npz')
+
+    def state(kind: str, step: int) -> dict[str, torch.Tensor]:
+        keys = [key for key in golden.files if key.startswith(f'{kind}/')]
+        return {key.removeprefix(f'{kind}/'): torch.from_numpy(np.asarray(golden[key][step])) for key in keys}
+
+    student = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    student.load_state_dict(state('model', 0))
+    teacher = MeanTeacher(
+        student,
+        momentum=1 - float(golden['decay'][0] if golden['decay'].ndim else golden['decay']),
+        copy_buffers_every=4,
+    )
+    for step in range(7):
+        if step:
+            student.load_state_dict(state('model', step))
+            teacher.update(student)
+        for key, value in state('shadow', step).items():
+            np.testing.assert_allclose(teacher.model.state_dict()[key], value, atol=1e-6, err_msg=f'{key} {step}')
+
+
+def test_teacher_counter_survives_a_checkpoint() -> None:
+    student = nn.BatchNorm1d(2)
+    teacher = MeanTeacher(student, copy_buffers_every=2)
+    teacher.update(student)
+    again = MeanTeacher(student, copy_buffers_every=2)
+    again.load_state_dict(teacher.state_dict())
+    student.running_mean.fill_(3.0)
+    again.update(student)  # the second step: buffers are copied
+    assert again.model.running_mean.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ('ids', 'pool', 'below'),
+    [
+        ([255, 0, 2, 5, 7, 8], {5, 7, 8}, {2, 5, 7}),
+        ([5, 7, 8], {5, 7, 8}, {5, 7, 8}),  # the index wraps around to the pool
+        ([7], {7}, {7}),
+        ([255, 6], {6}, {255}),  # the ignore label itself is drawn
+        ([0, 3], set(), set()),
+        ([255], set(), set()),
+    ],
+)
+def test_pasting_pool(ids: list[int], pool: set[int], below: set[int]) -> None:
+    present = ehtdi.present_classes(torch.tensor(ids).reshape(1, 1, -1), 19)
+    for rule, wanted in (('pool', pool), ('below_pool', below)):
+        found = ehtdi.pasting_pool(present, 4, rule)[0].nonzero()[:, 0] - 1
+        assert {255 if i < 0 else int(i) for i in found} == wanted
+
+
+def test_half_of_the_pool_is_drawn_uniformly() -> None:
+    torch.manual_seed(0)
+    pool = torch.zeros(3000, 20, dtype=torch.bool)
+    pool[:, [6, 9, 12, 13, 19]] = True
+    drawn = ehtdi.draw_classes(pool, torch.rand(3000, 20))
+    assert (drawn.sum(1) == 2).all()
+    assert not (drawn & ~pool).any()
+    assert (drawn.float().mean(0)[[6, 9, 12, 13, 19]] - 0.4).abs().max() < 0.04
+
+
+def test_sound_choice_uses_every_sample() -> None:
+    assert EHTDI.__init__.__kwdefaults__['back_samples'] == 'all'
+    assert EHTDI.__init__.__kwdefaults__['proto_samples'] == 'all'
+    assert EHTDI.__init__.__kwdefaults__['paste_rule'] == 'pool'
+
+
+def test_unknown_choice_names_the_setting(student: dict) -> None:
+    with pytest.raises(ValueError, match=r'model\.paste_rule'):
+        EHTDI(student=student, paste_rule='pol')

@@ -1,0 +1,310 @@
+"""Foreign weights by our names, and checkpoints that would run code (EHTDI spec 3.2, 10 point 23; STACK 3.1)."""
+
+import os
+import runpy
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader, load_checkpoint
+from torch import nn
+
+from mmuda.models.heads import SummedASPPHead
+from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_safe
+from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes
+
+ROOT = Path(__file__).parents[2]
+S16 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
+
+
+def port(classes=19, prefix=''):
+    """A small state dict in the key names of the DeepLab-v2 ports."""
+    torch.manual_seed(0)
+    state = {'conv1.weight': torch.randn(4, 3, 7, 7), 'bn1.running_mean': torch.randn(4)}
+    state['layer3.22.downsample.0.weight'] = torch.randn(8, 4, 1, 1)
+    for layer in (5, 6):
+        for branch in range(4):
+            state[f'layer{layer}.conv2d_list.{branch}.weight'] = torch.randn(classes, 8, 3, 3)
+            state[f'layer{layer}.conv2d_list.{branch}.bias'] = torch.randn(classes)
+    return {prefix + key: value for key, value in state.items()}
+
+
+OURS = {
+    'conv1.weight': 'backbone.conv1.weight',
+    'bn1.running_mean': 'backbone.bn1.running_mean',
+    'layer3.22.downsample.0.weight': 'backbone.layer3.22.downsample.0.weight',
+    **{
+        f'layer{layer}.conv2d_list.{branch}.{kind}': f'{head}.convs.{branch}.{kind}'
+        for layer, head in ((5, 'auxiliary_head'), (6, 'decode_head'))
+        for branch in range(4)
+        for kind in ('weight', 'bias')
+    },
+}
+
+
+def same(state, expected):
+    assert set(state) == set(expected)
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+# ---------------------------------------------------------------------------------------------------- key layouts
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+@pytest.mark.parametrize('wrap', [dict, lambda state: {'state_dict': state, 'epoch': 3}], ids=['flat', 'state_dict'])
+def test_port(prefix, wrap):
+    found = network_state(wrap(port(prefix=prefix)))
+    same(found.state, {OURS[key]: value for key, value in port().items()})
+    assert found.dropped == []
+
+
+@pytest.mark.parametrize(('prefer', 'value'), [('ema', 2.0), ('student', 1.0)])
+def test_port_with_average(prefer, value):
+    dead = {'proto_classifier.weight': torch.ones(1), 'para': torch.ones(1), 'fuse_weight_1': torch.ones(1)}
+    entries = {
+        entry: {key: torch.full_like(weight, fill) for key, weight in (port() | dead).items()}
+        for entry, fill in (('state_dict', 1.0), ('shadow', 2.0))
+    }
+    found = network_state(entries, prefer)
+    assert {weight.flatten()[0].item() for weight in found.state.values()} == {value}
+    assert found.dropped == list(dead)
+
+
+def test_start_file_loses_its_21_class_head():
+    state = {key: value for key, value in port(21, prefix='Scale.').items() if 'layer6' not in key}
+    found = network_state(state)
+    assert set(found.state) == {name for name in OURS.values() if name.startswith('backbone.')}
+    assert len(found.dropped) == 8
+    assert all(key.startswith('Scale.layer5.') for key in found.dropped)
+
+
+def test_wrapped_state_with_both_heads_under_scale():
+    found = network_state(port(prefix='module.Scale.'))
+    assert number_of_classes(found.state) == 19
+    assert all(key.startswith(('backbone.', 'decode_head.')) for key in found.state)
+
+
+@pytest.mark.parametrize(('prefer', 'expected'), [('ema', 2.0), ('student', 1.0)])
+def test_our_own_checkpoint(prefer, expected):
+    state = {
+        'data_preprocessor.mean': torch.zeros(3),
+        'student.backbone.conv1.weight': torch.tensor(1.0),
+        'teacher.model.backbone.conv1.weight': torch.tensor(2.0),
+        'teacher._extra_state': torch.tensor(7),
+    }
+    found = network_state({'state_dict': state, 'meta': {}}, prefer)
+    same(found.state, {'backbone.conv1.weight': torch.tensor(expected)})
+    assert 'teacher._extra_state' in found.dropped
+
+
+def test_mmseg_checkpoint():
+    state = {
+        'backbone.stem.0.weight': torch.ones(1),
+        'decode_head.conv_seg.bias': torch.ones(19),
+        'neck.x': torch.ones(1),
+    }
+    found = network_state(state)
+    same(found.state, {key: value for key, value in state.items() if key != 'neck.x'})
+    assert found.dropped == ['neck.x']
+
+
+def test_foreign_keys_are_an_error():
+    with pytest.raises(ValueError, match=r'encoder\.weight.*neither ours'):
+        network_state({'state_dict': {'encoder.weight': torch.ones(1)}})
+    with pytest.raises(ValueError, match='holds a list'):
+        network_state([torch.ones(1)])
+    with pytest.raises(ValueError, match='mean'):
+        network_state(port(), 'mean')
+
+
+def test_classes_are_sliced_in_both_heads_and_all_branches():
+    state = network_state(port()).state
+    assert rows_kept(19, 16) == S16
+    sliced = slice_classes(state, rows_kept(19, 16))
+    for key, value in state.items():
+        kept = value[S16] if key.startswith(('decode_head.', 'auxiliary_head.')) else value
+        assert torch.equal(sliced[key], kept), key
+    assert number_of_classes(sliced) == 16
+    with pytest.raises(ValueError, match='has 16 classes'):
+        slice_classes(sliced, rows_kept(19, 16))
+
+
+# ----------------------------------------------------------------------------------------- loading into our models
+
+
+class _Student(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.backbone = nn.Sequential()
+        self.backbone.add_module('conv1', nn.Conv2d(3, 4, 7, bias=False))
+        self.decode_head = SummedASPPHead(8, classes)
+        self.auxiliary_head = SummedASPPHead(8, classes)
+
+
+class _Model(nn.Module):
+    """Has a student and a teacher, and adapts what it loads, as ``UDASegmentor`` does."""
+
+    def __init__(self, classes, teacher=True):
+        super().__init__()
+        self.student = _Student(classes)
+        self.teacher = nn.Module() if teacher else None
+        if teacher:
+            self.teacher.model = _Student(classes)
+        self._register_load_state_dict_pre_hook(lambda state, prefix, *_: adapt_state(state, self, prefix))
+
+
+@pytest.mark.parametrize('classes', [19, 16])
+def test_a_plain_network_becomes_student_and_teacher(classes):
+    state = {key: value for key, value in port().items() if key.startswith(('conv1', 'layer5', 'layer6'))}
+    outer = nn.Sequential(_Model(classes))
+    outer.load_state_dict({f'0.{key}': value for key, value in state.items()})
+    bias = state['layer6.conv2d_list.3.bias']
+    expected = bias if classes == 19 else bias[S16]
+    assert torch.equal(outer[0].student.decode_head.convs[3].bias, expected)
+    assert torch.equal(outer[0].teacher.model.decode_head.convs[3].bias, expected)
+
+
+def test_a_student_without_teacher_starts_the_teacher():
+    without, model = _Model(19, teacher=False), _Model(19)
+    model.load_state_dict(without.state_dict())
+    same(model.teacher.model.state_dict(), without.student.state_dict())
+
+
+def test_a_whole_state_is_left_alone():
+    saved, model = _Model(19), _Model(19)
+    model.load_state_dict(saved.state_dict())
+    same(model.state_dict(), saved.state_dict())
+
+
+# ---------------------------------------------------------------------------------------------------- safe reading
+
+
+class _Runs:
+    """Pickles into a call."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def hostile(tmp_path, how, legacy):
+    marker = tmp_path / 'marker'
+    payload = {
+        'system': _Runs(os.system, f'touch {marker}'),
+        'exec': _Runs(exec, f'open({str(marker)!r}, "w")'),
+        'getattr': _Runs(getattr, Path(marker), 'touch'),
+    }[how]
+    path = tmp_path / 'hostile.pth'
+    torch.save({'state_dict': port(), 'meta': payload}, path, _use_new_zipfile_serialization=not legacy)
+    return path, marker
+
+
+@pytest.fixture
+def safe_loader():
+    before = dict(CheckpointLoader._schemes)
+    install_safe_loader()
+    yield
+    CheckpointLoader._schemes = before
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+@pytest.mark.parametrize('how', ['system', 'exec', 'getattr'])
+@pytest.mark.usefixtures('safe_loader')
+def test_a_file_that_runs_code_is_refused(tmp_path, how, legacy):
+    path, marker = hostile(tmp_path, how, legacy)
+    readers = [
+        load_safe,
+        lambda file: load_safe(file, allow=NUMPY_SCALARS),
+        lambda file: CheckpointLoader.load_checkpoint(str(file)),
+        lambda file: load_checkpoint(nn.Linear(1, 1), str(file)),
+    ]
+    for read in readers:
+        with pytest.raises(ValueError, match=r'hostile\.pth is refused: .*convert_checkpoint'):
+            read(path)
+        assert not marker.exists()
+    torch.load(path, weights_only=False)  # the same file does run its code in a reader that is not safe
+    assert marker.exists() or how == 'getattr'
+
+
+def test_what_others_allow_does_not_count(tmp_path):
+    path, _ = hostile(tmp_path, 'getattr', legacy=False)
+    with torch.serialization.safe_globals([getattr, type(path)]):
+        with pytest.raises(ValueError, match='refused'):
+            load_safe(path)
+        assert getattr in torch.serialization.get_safe_globals()
+
+
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint', None], ids=['empty', 'text', 'cut'])
+def test_broken_files_are_named(tmp_path, content):
+    path = tmp_path / 'broken.pth'
+    torch.save(port(), path)
+    path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+    with pytest.raises(ValueError, match=r'broken\.pth is not a readable checkpoint'):
+        load_safe(path)
+    with pytest.raises(FileNotFoundError):
+        load_safe(tmp_path / 'absent.pth')
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+def test_numpy_numbers_only_by_permission(tmp_path, legacy):
+    path = tmp_path / 'scores.pth'
+    torch.save({'best_MIou': np.float64(0.5), 'iter': np.int64(3)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(ValueError, match='refused'):
+        load_safe(path)
+    assert load_safe(path, allow=NUMPY_SCALARS) == {'best_MIou': 0.5, 'iter': 3}
+
+
+def test_numpy_numbers_as_numpy_1_wrote_them(tmp_path):
+    new, old = tmp_path / 'new.pth', tmp_path / 'old.pth'
+    torch.save({'best_MIou': np.float64(0.5)}, new)
+    with zipfile.ZipFile(new) as read, zipfile.ZipFile(old, 'w') as write:
+        for name in read.namelist():
+            write.writestr(name, read.read(name).replace(b'numpy._core.multiarray', b'numpy.core.multiarray'))
+    assert load_safe(old, allow=NUMPY_SCALARS) == {'best_MIou': 0.5}
+
+
+# ----------------------------------------------------------------------------------------------------------- the tool
+
+
+@pytest.fixture
+def convert(monkeypatch):
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', 'ehtdi', *map(str, args)])
+        runpy.run_path(str(ROOT / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
+
+    return run
+
+
+def test_tool(tmp_path, convert, capsys):
+    source, out = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    dead = {'proto_classifier.weight': torch.ones(1), 'para': torch.ones(1)}
+    torch.save({'state_dict': port(prefix='module.'), 'shadow': port() | dead, 'best_MIou': np.float64(0.5)}, source)
+    convert(source, out, '--classes', 16)
+    printed = capsys.readouterr().out
+    assert 'layout: DeepLab-v2 port, shadow; classes: 16' in printed
+    assert 'matched: 19 tensors' in printed
+    assert 'dropped: 2 tensors of para, proto_classifier' in printed
+    assert 'missing: 622 tensors of backbone.bn1, ' in printed
+    converted = load_safe(out)
+    same(converted['state_dict'], slice_classes(network_state(port()).state, S16))
+    assert len(converted['meta']['dataset_meta']['classes']) == 16
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['in.pth', 'out.pth']
+
+
+def test_tool_takes_the_start_file(tmp_path, convert):
+    torch.save(port(21, prefix='Scale.'), tmp_path / 'init.pth')
+    convert(tmp_path / 'init.pth', tmp_path / 'out.pth')
+    assert not any(key.startswith('auxiliary_head') for key in load_safe(tmp_path / 'out.pth')['state_dict'])
+
+
+def test_tool_refuses_code(tmp_path, convert):
+    path, marker = hostile(tmp_path, 'system', legacy=False)
+    with pytest.raises(SystemExit, match=r'error: .*hostile\.pth is refused'):
+        convert(path, tmp_path / 'out.pth')
+    assert not marker.exists()
+    assert not (tmp_path / 'out.pth').exists()

@@ -1,0 +1,165 @@
+"""Accuracy and speed tables.
+
+    python tools/benchmark.py minicity --methods ehtdi --seeds 0 1 2
+    python tools/benchmark.py minicity --methods ehtdi --city 1 --shift strong --sheet
+
+The accuracy table trains what is missing, two runs at a time on one thread each; stopped and started again it goes on
+where it was. Equal stages (the source-only start of a seed, say) run once.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import mean, stdev
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+# Rows of the table: name -> (config, name of the stage that is scored). Source-only comes first: others start from it.
+BASELINES = {
+    'source-only': ('baselines/minicity_source.py', 'source'),
+    'continued': ('baselines/minicity_continued.py', 'continued'),
+    'AdaBN': ('baselines/minicity_adabn.py', 'adabn'),
+}
+METHODS = {'ehtdi': {'EHTDI': ('ehtdi/minicity.py', 'ehtdi')}}
+ORACLE = {'oracle': ('baselines/minicity_oracle.py', 'oracle')}
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest='kind', required=True)
+    table = kinds.add_parser('minicity', help='target mIoU of baselines, methods and oracle on MiniCity')
+    table.add_argument('--methods', nargs='+', choices=sorted(METHODS), default=sorted(METHODS))
+    table.add_argument('--seeds', nargs='+', type=int, default=[0], help='training seeds')
+    table.add_argument('--city', type=int, default=0, help='seed of the generated city')
+    table.add_argument('--shift', default='medium', help='domain shift between the looks')
+    table.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'))
+    table.add_argument('--data-root', type=Path, default=Path('data'), help='where the cities are made')
+    table.add_argument('--jobs', type=int, default=2, help='runs at a time, one thread each')
+    table.add_argument('--sheet', action='store_true', help='draw predictions of the first seed')
+    return parser.parse_args()
+
+
+class Table:
+    """The runs of one city and shift.
+
+    Args:
+        args: The command line.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        city = f'minicity_{args.city}_{args.shift}'
+        self.data = args.data_root / ('minicity' if city == 'minicity_0_medium' else city)
+        self.folder = args.work_dir / city
+        methods = {name: row for key in args.methods for name, row in METHODS[key].items()}
+        self.rows = {**BASELINES, **methods, **ORACLE}
+
+    def work_dir(self, row: str, seed: int) -> Path:
+        """Folder of one run."""
+        return self.folder / f'seed{seed}' / row.replace(' ', '_')
+
+    def run(self, row: str, seed: int) -> None:
+        """Train one row for one seed, unless that is done; its output goes to a log file."""
+        folder, config = self.work_dir(row, seed), self.rows[row][0]
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs' / config, '--work-dir', folder, '--resume']
+        command += ['--seed', str(seed), '--data-root', self.data]
+        command += ['--cfg-options', f'minicity.seed={self.args.city}', f'minicity.shift={self.args.shift}']
+        began = time.time()
+        with open(folder / 'output.log', 'w') as log:
+            code = subprocess.run(
+                command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'}
+            )
+        if code.returncode:
+            tail = (folder / 'output.log').read_text().splitlines()[-1:]
+            sys.exit(f'error: {row}, seed {seed} failed: {" ".join(tail)}\n  the whole output: {folder / "output.log"}')
+        print(f'  {row:<12} seed {seed}: mIoU {self.score(row, seed):5.2f}   ({time.time() - began:.0f} s)', flush=True)
+
+    def stamp(self, row: str, seed: int) -> dict:
+        """The stamp of a finished run's last stage; a reused stage's stamp lies in the run that made it."""
+        name = self.rows[row][1]
+        own = sorted(self.work_dir(row, seed).glob(f'[0-9][0-9]_{name}/stamp.json'))
+        shared = sorted((self.folder / f'seed{seed}').glob(f'*/[0-9][0-9]_{name}/stamp.json'))
+        file = (own + shared)[0]
+        return json.loads(file.read_text()) | {'folder': file.parent}
+
+    def score(self, row: str, seed: int) -> float:
+        """mIoU of the last validation, in percent."""
+        return self.stamp(row, seed)['scores']['mIoU']
+
+    def run_all(self) -> None:
+        """Source-only of every seed first, then the rest, the long runs first."""
+        jobs = [(row, seed) for seed in self.args.seeds for row in self.rows]
+        first = [job for job in jobs if job[0] in ('source-only', 'oracle')]
+        for batch in (first, [job for job in jobs if job not in first]):
+            with ThreadPoolExecutor(self.args.jobs) as pool:
+                list(pool.map(lambda job: self.run(*job), batch))
+
+    def __str__(self) -> str:
+        """The table: mean and spread over the seeds; the gain is taken seed by seed against source-only."""
+        seeds = self.args.seeds
+        base = [self.score('source-only', seed) for seed in seeds]
+        lines = [
+            f'MiniCity, city {self.args.city}, shift {self.args.shift}, training seeds {" ".join(map(str, seeds))}: '
+            'target mIoU (19 classes) of the last validation, in percent',
+            f'{"":<14}{"mIoU":>8}{"+-":>7}{"gain":>8}{"+-":>7}{"minutes":>9}   per seed',
+        ]
+        for row in self.rows:
+            scores = [self.score(row, seed) for seed in seeds]
+            gains = [score - start for score, start in zip(scores, base, strict=True)]
+            minutes = mean(self.stamp(row, seed)['seconds'] for seed in seeds) / 60
+            lines.append(
+                lines.append(
+                    'minutes: of the own stage, beside another run on the same machine; +-: standard deviation'
+                )
+                + ' '.join(f'{score:.2f}' for score in scores)
+            )
+        lines.append('minutes: of the own stage, beside another run on the same machine; +-: standard deviation')
+        return '\n'.join(lines)
+
+    def draw_sheet(self) -> Path:
+        """Image, truth and every row's prediction for a few validation images."""
+        from mmuda.utils.pictures import prediction_sheet
+
+        seed = self.args.seeds[0]
+        os.environ['MMUDA_DATA'] = str(self.data)
+        runs = {}
+        for row, (config, _) in self.rows.items():
+            stamp = self.stamp(row, seed)
+            title = f'{row} {stamp["scores"]["mIoU"]:.1f}'
+            runs[title] = (ROOT / 'configs' / config, stamp['folder'] / stamp['last']['file'])
+        return prediction_sheet(runs, self.folder / 'predictions.png')
+
+
+def _spread(values: list[float]) -> str:
+    return f'{stdev(values):.2f}' if len(values) > 1 else '-'
+
+
+def main() -> None:
+    """Run it."""
+    args = parse_args()
+    from mmuda import minicity
+
+    table = Table(args)
+    minicity.ensure({'root': str(table.data), 'seed': args.city, 'shift': args.shift})
+    print(
+        f'training {len(table.rows)} rows x {len(args.seeds)} seed(s), {args.jobs} at a time; logs in {table.folder}',
+        flush=True,
+    )
+    began = time.time()
+    table.run_all()
+    print(f'\n{table}\n{time.time() - began:.0f} s')
+    (table.folder / 'table.txt').write_text(f'{table}\n')
+    if args.sheet:
+        print(f'picture sheet: {table.draw_sheet()}')
+
+
+if __name__ == '__main__':
+    main()
