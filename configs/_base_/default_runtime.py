@@ -4,12 +4,12 @@ randomness = dict(seed=0)
 log_level = 'INFO'
 log_processor = dict(by_epoch=False)
 vis_backends = [dict(type='LocalVisBackend')]  # add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend')
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends)  # no name: every stage gets its own
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='mmuda.SafeCheckpointHook', keep=2, save_best='mIoU'),
+    checkpoint=dict(type='mmuda.SafeCheckpointHook', interval=None, keep=2, save_best='mIoU'),  # None: each validation
     sampler_seed=None,
 )
 custom_hooks = [dict(type='mmuda.IterationSeedHook'), dict(type='mmuda.FiniteLossHook', interval=50)]

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +23,7 @@ from .render import View, render
 from .scene import draw
 from .writers import LAYOUTS
 
-GENERATOR_VERSION = 1  # goes up whenever any pixel of any scene changes
+GENERATOR_VERSION = 2  # goes up whenever any pixel of any scene changes
 MANIFEST = 'minicity.json'
 UNFINISHED = 'minicity.unfinished.json'
 _STREAMS = {'source': 0, 'train': 1, 'val': 2}
@@ -166,8 +167,18 @@ def _run(task: partial, jobs: list[tuple[str, int]], workers: int | None) -> Ite
         yield from map(task, jobs)
         return
     # spawned, not forked: the caller may hold threads and an accelerator
-    with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn')) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _end_with_parent) as pool:
         yield from pool.map(task, jobs, chunksize=4)
+
+
+def _end_with_parent() -> None:
+    """A killed parent does not tell its workers; without this they would wait for work for ever."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write_scene(

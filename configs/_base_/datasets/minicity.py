@@ -1,7 +1,8 @@
 # MiniCity in GTA5 (source) and Cityscapes (target) layout at its own size. It is made when absent; --data-root or MMUDA_DATA
 # names another folder, and then minicity.seed and minicity.shift may name another city and another shift.
 data_root = '{{$MMUDA_DATA:data/minicity}}'
-minicity = dict(root=data_root, seed=0, shift='medium')
+minicity = dict(
+    root=data_root, seed=0, shift='medium', size=(128, 256), source=300, target_train=300, target_val=60)
 train_dataloader = dict(
     batch_size=2,
     num_workers=0,

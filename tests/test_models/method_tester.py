@@ -1,0 +1,208 @@
+"""The hard cases that every method has to pass; a method's test file derives from it and names its config."""
+
+import copy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.runner import Runner
+from PIL import Image
+from torch import nn
+
+from mmuda.engine.optimizers import NetworkOptimConstructor
+from mmuda.models.uda import UDASegmentor
+from mmuda.registry import DATASETS, MODELS
+from mmuda.utils.checkpoint import load_safe
+
+
+class MethodTester:
+    """Hard cases on real files of a small MiniCity.
+
+    Attributes:
+        config: Config file below ``configs/``; its last stage is the method.
+        crops: Config options that make the method's crops fit the small images.
+        needs_source: Whether the method reads source labels.
+    """
+
+    config: str
+    crops: dict = {}  # noqa: RUF012
+    needs_source = True
+
+    @pytest.fixture
+    def cfg(self, load) -> Config:
+        return load(self.config, **self.crops)
+
+    @pytest.fixture
+    def model(self, cfg: Config) -> UDASegmentor:
+        return self.build(cfg)
+
+    def build(self, cfg: Config) -> UDASegmentor:
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        return model.train()
+
+    def batch(self, cfg: Config, size: int = 2) -> dict:
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        return default_collate([dataset[number] for number in range(size)])
+
+    def step(self, model: UDASegmentor, cfg: Config, batch: dict) -> dict[str, torch.Tensor]:
+        settings = copy.deepcopy(dict(cfg.optim_wrapper))
+        settings.pop('constructor')
+        constructor = NetworkOptimConstructor(settings, settings.pop('paramwise_cfg', None))
+        return model.train_step(batch, constructor(model))
+
+    def assert_sound(self, model: UDASegmentor, log: dict[str, torch.Tensor]) -> None:
+        assert all(torch.isfinite(value) for value in log.values()), log
+        bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value.float()).all()]
+        assert not bad
+
+    # ----------------------------------------------------------------------------------------- labels and batches
+
+    def test_a_step_changes_the_student(self, model: UDASegmentor, cfg: Config) -> None:
+        before = copy.deepcopy(model.student.state_dict())
+        self.assert_sound(model, self.step(model, cfg, self.batch(cfg)))
+        changed = [name for name, value in model.student.state_dict().items() if not torch.equal(value, before[name])]
+        assert any(name.endswith('conv1.weight') for name in changed)
+
+    def test_all_labels_ignored(self, model: UDASegmentor, cfg: Config) -> None:
+        batch = self.batch(cfg)
+        for name in ('label', 'weak_label'):
+            if name in batch.get('source', {}):
+                batch['source'][name].fill_(255)
+        log = self.step(model, cfg, batch)
+        self.assert_sound(model, log)
+        if self.needs_source:
+            assert log['src.loss_seg'] == 0
+
+    def test_a_single_class(self, model: UDASegmentor, cfg: Config) -> None:
+        batch = self.batch(cfg)
+        for name in ('label', 'weak_label'):
+            if name in batch.get('source', {}):
+                batch['source'][name].fill_(0)
+        self.assert_sound(model, self.step(model, cfg, batch))
+
+    def test_batch_of_one(self, model: UDASegmentor, cfg: Config) -> None:
+        self.assert_sound(model, self.step(model, cfg, self.batch(cfg, size=1)))
+
+    def test_not_square_and_odd(self, model: UDASegmentor, cfg: Config) -> None:
+        batch = self.batch(cfg)
+        for domain in batch.values():
+            domain['image'] = domain['image'][..., :61, :117]
+            if 'label' in domain:
+                domain['label'] = domain['label'][..., :61, :117]
+            if 'rows' in domain:
+                domain['rows'], domain['cols'] = domain['rows'].clamp(max=60), domain['cols'].clamp(max=116)
+        self.assert_sound(model, self.step(model, cfg, batch))
+
+    def test_the_target_needs_no_label_folder(self, cfg: Config, tmp_path: Path, city: Path) -> None:
+        if 'target' not in self.batch(cfg):
+            pytest.skip('reads no target')
+        (tmp_path / 'cityscapes').mkdir()
+        for name in ('leftImg8bit', 'city_list'):
+            (tmp_path / 'cityscapes' / name).symlink_to(city / 'cityscapes' / name)
+        cfg.train_dataloader.dataset.target.data_root = str(tmp_path)
+        assert 'label' not in self.batch(cfg)['target']
+
+    # ------------------------------------------------------------------------------------------------ broken files
+
+    def own_copy(self, cfg: Config, tmp_path: Path) -> Path:
+        """One source image and label of our own to break; returns the data set's folder."""
+        root = tmp_path / 'GTA5'
+        for folder in ('images', 'labels'):
+            (root / folder).mkdir(parents=True)
+        cv2.imwrite(str(root / 'images/00001.png'), np.zeros((64, 128, 3), np.uint8))
+        Image.fromarray(np.full((64, 128), 7, np.uint8)).save(root / 'labels/00001.png')
+        (tmp_path / 'list.txt').write_text('1\n')
+        cfg.train_dataloader.dataset.source.data_root = str(root)
+        cfg.train_dataloader.dataset.source.split = str(tmp_path / 'list.txt')
+        return root
+
+    @pytest.mark.parametrize('what', ['missing', 'broken', 'wrong size', 'colours'])
+    def test_a_bad_file_is_named(self, cfg: Config, tmp_path: Path, what: str) -> None:
+        if not self.needs_source:
+            pytest.skip('reads no source')
+        root = self.own_copy(cfg, tmp_path)
+        assert (self.batch(cfg, size=1)['source']['label'] == 0).all()
+        label = root / 'labels/00001.png'
+        if what == 'missing':
+            label.unlink()
+        elif what == 'broken':
+            label.write_bytes(label.read_bytes()[:40])
+        elif what == 'wrong size':
+            Image.fromarray(np.full((32, 128), 7, np.uint8)).save(label)
+        else:
+            Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(label)
+        with pytest.raises((ValueError, FileNotFoundError), match=r'labels/00001\.png'):
+            self.batch(cfg, size=1)
+
+    def test_ids_of_no_class_are_ignored(self, model: UDASegmentor, cfg: Config, tmp_path: Path) -> None:
+        if not self.needs_source:
+            pytest.skip('reads no source')
+        root = self.own_copy(cfg, tmp_path)
+        Image.fromarray(np.full((64, 128), 200, np.uint8)).save(root / 'labels/00001.png')
+        batch = self.batch(cfg, size=1)
+        assert (batch['source']['label'] == 255).all()
+        self.assert_sound(model, self.step(model, cfg, batch))
+
+    # ------------------------------------------------------------------------------------------------- checkpoints
+
+    def test_another_class_count_is_an_error(self, cfg: Config, model: UDASegmentor) -> None:
+        cfg.model.student.decode_head.num_classes = 33
+        cfg.model.student.auxiliary_head.num_classes = 33
+        with pytest.raises(ValueError, match=r'_head.*\(19, .*\(33, .*num_classes'):
+            self.build(cfg).load_state_dict(model.state_dict(), strict=False)
+
+    def test_a_foreign_checkpoint_is_an_error(self, model: UDASegmentor) -> None:
+        with pytest.raises(ValueError, match='network'):
+            model.load_state_dict(nn.Linear(2, 2).state_dict(), strict=False)
+
+    def test_a_plain_network_becomes_the_student(self, cfg: Config, model: UDASegmentor) -> None:
+        plain = MODELS.build(cfg.model.student)
+        model.load_state_dict(plain.state_dict(), strict=False)
+        for network in [model.student] + ([] if model.teacher is None else [model.teacher.model]):
+            assert all(torch.equal(value, plain.state_dict()[key]) for key, value in network.state_dict().items())
+
+    def test_nan_stops_the_run_before_a_checkpoint(self, cfg: Config, tmp_path: Path) -> None:
+        cfg.work_dir, cfg.train_cfg.max_iters, cfg.train_cfg.val_interval = str(tmp_path), 6, 2
+        cfg.custom_hooks[1].interval = 100
+        cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+        cfg.default_hooks.checkpoint.save_best = None
+        runner = Runner.from_cfg(cfg)
+        model, plain = runner.model, runner.model.train_step
+
+        def poisoned(data: dict, optim_wrapper) -> dict:
+            log = plain(data, optim_wrapper)
+            return {**log, 'loss': log['loss'] * torch.nan} if runner.iter == 3 else log
+
+        model.train_step = poisoned
+        with pytest.raises(FloatingPointError, match='iteration 4: loss became NaN'):
+            runner.train()
+        assert [file.name for file in tmp_path.glob('*.pth')] == ['iter_2.pth']
+
+    # -------------------------------------------------------------------------------------------------- prediction
+
+    def test_predicts_like_the_network_it_evaluates(self, model: UDASegmentor) -> None:
+        model.eval()
+        image = torch.randn(2, 3, 64, 128)
+        with torch.no_grad():
+            found = model.predict(image)
+            low = model.network.decode_head(model.network.extract_feat(image))
+            wanted = nn.functional.interpolate(low, size=(64, 128), mode='bilinear', align_corners=True).argmax(1)
+        for sample, labels in zip(found, wanted, strict=True):
+            assert torch.equal(sample.pred_sem_seg.data[0], labels)
+
+    def test_exports(self, model: UDASegmentor) -> None:
+        model.eval()
+        image = torch.randn(1, 3, 64, 128)
+        with torch.no_grad():
+            program = torch.export.export(model, (image,))
+            torch.testing.assert_close(program.module()(image), model(image), atol=1e-5, rtol=1e-5)
+
+    def test_a_checkpoint_is_plain(self, model: UDASegmentor, tmp_path: Path) -> None:
+        torch.save({'state_dict': model.state_dict()}, tmp_path / 'x.pth')
+        assert load_safe(tmp_path / 'x.pth')['state_dict'].keys() == model.state_dict().keys()
