@@ -19,7 +19,7 @@ $(STAMP): $(wildcard requirements/*.txt) setup.cfg pyproject.toml
 	@touch $@
 
 demo: install
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python tools/benchmark.py minicity --methods ehtdi --seeds 0 --sheet
 
 test: install
 	@$(BIN)/python -m pytest -m "not slow"

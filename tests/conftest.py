@@ -1,30 +1,18 @@
-"""Shared by all tests: one thread, our registry scope, a small city, and runs of the real command."""
+"""Shared by all tests: one thread, our registry scope, a small city."""
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT, SMALL_CITY, TINY
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
 import mmuda.datasets  # noqa: F401
 from mmuda import minicity
 
-ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)
-
-# The smallest network of the minicity configs' kind, on images of 64 x 128.
-TINY = {
-    'model.student.backbone.base_channels': 4,
-    'model.student.backbone.stem_channels': 4,
-    'model.student.decode_head.in_channels': 32,
-    'model.student.auxiliary_head.in_channels': 16,
-}
-SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train=8, target_val=3)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +39,7 @@ def options(city: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
 
 
 @pytest.fixture
-def load(options: dict):
+def load(options: dict) -> Callable[..., Config]:
     """Read a config of the repository with the tiny network on the small city."""
 
     def read(name: str, **more: object) -> Config:
@@ -62,15 +50,3 @@ def load(options: dict):
         return cfg
 
     return read
-
-
-def stamp(stage: Path) -> dict:
-    """What a stage says of itself."""
-    return json.loads((stage / 'stamp.json').read_text())
-
-
-def run_tool(name: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    """Run a command of tools/ as a user does, in a process of its own."""
-    command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)

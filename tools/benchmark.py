@@ -116,7 +116,8 @@ class Table:
             gains = [score - start for score, start in zip(scores, base, strict=True)]
             minutes = mean(self.stamp(row, seed)['seconds'] for seed in seeds) / 60
             lines.append(
-                f'{row:<14}{mean(scores):8.2f}{_spread(scores):>7}{mean(gains):+8.2f}{_spread(gains):>7}{minutes:9.1f}   '
+                f'{row:<14}{mean(scores):8.2f}{_spread(scores):>7}{mean(gains):+8.2f}{_spread(gains):>7}{minutes:9.1f}'
+                + '   '
                 + ' '.join(f'{score:.2f}' for score in scores)
             )
         lines.append('minutes: of the own stage, beside another run on the same machine; +-: standard deviation')

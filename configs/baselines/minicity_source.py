@@ -9,4 +9,4 @@ model = dict(
     data_preprocessor={{_base_.data_preprocessor}},
     student={{_base_.student}},
 )
-train_dataloader = dict(batch_size=4, dataset=dict(target=None))
+train_dataloader = dict(dataset=dict(target=None))

@@ -334,7 +334,7 @@ def _apply_options(stages: list[Stage], options: dict) -> None:
         takers = [
             s
             for s in stages
-            if (s.name == name and _has(s.cfg, key.rpartition('.')[0])) or (not colon and _has(s.cfg, key))
+            if (s.name == name and _has(s.cfg, key.partition('.')[0])) or (not colon and _has(s.cfg, key))
         ]
         if not takers:
             raise RecipeError(

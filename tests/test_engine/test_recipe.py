@@ -175,7 +175,10 @@ def test_mistakes_on_the_command_line(settings: dict, message: str, tmp_path: Pa
         ("recipe = [dict(type='Train', name='a', load_from='b.last')]", 'neither <earlier stage>.last|best nor a file'),
         ("recipe = [dict(type='Train', name='a', config='gone.py')]", 'gone.py, which does not exist'),
         ("recipe = [dict(type='Train', name='a'), dict(type='Train', name='a')]", 'a name of its own'),
-        ("recipe = [dict(type='Train', name='a'), dict(type='Train', name='b', load_from='a.first')]", 'a.last or a.best'),
+        (
+            "recipe = [dict(type='Train', name='a'), dict(type='Train', name='b', load_from='a.first')]",
+            'a.last or a.best',
+        ),
         ("recipe = [dict(type='Train', name='a', lod_from='x')]", r"unknown keys \['lod_from'\]"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from plain_ehtdi import draw_and_paste
 from torch import nn
 
 import mmuda.models.uda.ehtdi as ehtdi
@@ -271,6 +272,31 @@ def test_teacher_counter_survives_a_checkpoint() -> None:
     student.running_mean.fill_(3.0)
     again.update(student)  # the second step: buffers are copied
     assert again.model.running_mean.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize('case', ['mainA', 'mainC'])
+def test_plain_class_mix_equals_the_reference(case: str) -> None:
+    golden = np.load(GOLDEN / f'iter_{case}.npz')
+    labels, draws = golden['in/src_label_crop'], golden['multinomial_draws']
+    for sample, label in enumerate(labels):
+        mask, _, pasted = draw_and_paste(label, draws[sample].tolist())
+        np.testing.assert_array_equal(mask, golden['mask_source'][sample])
+        np.testing.assert_array_equal(pasted[mask], golden['label_source'][sample][mask])
+
+
+def test_fast_class_mix_equals_the_plain_one() -> None:
+    rng = np.random.default_rng(0)
+    pasted_ignore = 0
+    for _ in range(300):
+        ids = rng.choice(np.arange(-1, 19), rng.integers(1, 9), replace=False)
+        label = rng.choice(ids, (1, 6, 7))
+        mask, chosen, _ = draw_and_paste(label[0], None, rng)
+        keys = torch.ones(1, 20, dtype=torch.float64)
+        keys[0, np.array(chosen, int) + 1] = 0
+        found = ehtdi.draw_pasted(ours(label), keys, 4, 'below_pool')
+        np.testing.assert_array_equal(found[0], mask)
+        pasted_ignore += -1 in chosen
+    assert pasted_ignore  # the reference's rarest case was among them
 
 
 @pytest.mark.parametrize(

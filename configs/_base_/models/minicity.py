@@ -1,5 +1,5 @@
-# The one network of every MiniCity config: a four-stage ResNet of one block per stage at stride 4 (poles are two pixels
-# wide), trained from scratch, with the summed ASPP heads and the normalisation of DeepLab-v2's configs.
+# The one network of every MiniCity config: a four-stage ResNet of one block per stage at stride 8, trained from scratch,
+# with the summed ASPP heads of DeepLab-v2's configs (dilations for a map of 16 x 32).
 data_preprocessor = dict(
     type='mmuda.DomainDataPreprocessor',
     mean=[104.00698793, 116.66876762, 122.67891434],
@@ -12,10 +12,10 @@ student = dict(
         type='mmuda.CeilResNet',
         depth=10,
         num_stages=4,
-        base_channels=12,
-        stem_channels=12,
+        base_channels=16,
+        stem_channels=16,
         out_indices=(0, 1, 2, 3),
-        strides=(1, 1, 1, 1),
+        strides=(1, 2, 1, 1),
         dilations=(1, 1, 2, 4),
         contract_dilation=False,
         style='caffe',
@@ -26,7 +26,7 @@ student = dict(
     ),
     decode_head=dict(
         type='mmuda.SummedASPPHead',
-        in_channels=96,
+        in_channels=128,
         in_index=3,
         dilations=(1, 4),
         active_branches=2,
@@ -35,7 +35,7 @@ student = dict(
     ),
     auxiliary_head=dict(
         type='mmuda.SummedASPPHead',
-        in_channels=48,
+        in_channels=64,
         in_index=2,
         dilations=(1, 4),
         active_branches=2,

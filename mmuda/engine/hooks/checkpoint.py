@@ -1,6 +1,7 @@
 """Checkpoints that are safe to read, whole on disk, and placed so that a resume repeats nothing and skips nothing."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ class SafeCheckpointHook(Hook):
             if is_main_process():
                 os.replace(part, path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise OSError(
                 f'{path} could not be written ({error.strerror}); the checkpoints that are there are complete: '
                 'make room or mend the folder, then go on with --resume'

@@ -1,0 +1,30 @@
+"""What several test files use: paths, the small city, and runs of the real commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+# The smallest network of the minicity configs' kind, on images of 64 x 128.
+TINY = {
+    'model.student.backbone.base_channels': 4,
+    'model.student.backbone.stem_channels': 4,
+    'model.student.decode_head.in_channels': 32,
+    'model.student.auxiliary_head.in_channels': 16,
+}
+SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train=8, target_val=3)
+
+
+def stamp(stage: Path) -> dict:
+    """What a stage says of itself."""
+    return json.loads((stage / 'stamp.json').read_text())
+
+
+def run_tool(name: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    """Run a command of tools/ as a user does, in a process of its own."""
+    command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)

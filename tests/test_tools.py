@@ -1,0 +1,116 @@
+"""The commands, run as a user runs them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import SMALL_CITY, TINY, run_tool, stamp
+from mmseg.apis import MMSegInferencer, init_model
+from PIL import Image
+
+SMALL = {
+    **TINY,
+    **{f'minicity.{key}': value for key, value in SMALL_CITY.items()},
+    'val_dataloader.dataset.pipeline.2.scale': '(128,64)',
+    'ehtdi:train_dataloader.dataset.source.pipeline.4.size': '(32,32)',
+    'ehtdi:train_dataloader.dataset.target.pipeline.3.size': '(32,32)',
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+}
+
+
+def as_options(settings: dict) -> list[str]:
+    return [f'{key}={str(value).replace(" ", "")}' for key, value in settings.items()]
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EHTDI on MiniCity from nothing by the command; the city is made on the way."""
+    folder = tmp_path_factory.mktemp('tools')
+    done = run_tool(
+        'train.py', 'configs/ehtdi/minicity.py', '--work-dir', folder / 'run', '--data-root', folder / 'data',
+        '--cfg-options', *as_options(SMALL),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert re.search(r'00  source +todo +not yet run', done.stdout)
+    assert re.search(r'01  ehtdi +todo +after source +<- source.last', done.stdout)
+    return folder
+
+
+def score(text: str) -> dict[str, float]:
+    line = [line for line in text.splitlines() if 'Iter(test)' in line and 'mIoU:' in line][-1]
+    return {key: float(value) for key, value in re.findall(r'(\S+): ([\d.]+)', line)}
+
+
+def test_scores_are_those_of_the_last_validation(run: Path) -> None:
+    options = {key: value for key, value in SMALL.items() if key.startswith('model')}
+    options['test_dataloader.dataset.pipeline.2.scale'] = '(128,64)'
+    common = ('--data-root', run / 'data', '--cfg-options', *as_options(options))
+    done = run_tool(
+        'test.py', 'configs/ehtdi/minicity.py', run / 'run', '--out', run / 'masks', '--show-dir', run / 'show', *common
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    wanted, found = stamp(run / 'run/01_ehtdi')['scores'], score(done.stdout)
+    assert all(found[key] == pytest.approx(wanted[key], abs=1e-4) for key in ('mIoU', 'mIoU16', 'mIoU13', 'aAcc'))
+    assert 'labels of 64x128' in done.stdout
+    masks = sorted((run / 'masks').glob('*.png'))
+    assert len(masks) == SMALL_CITY['target_val']
+    assert np.asarray(Image.open(masks[0])).max() < 19
+    assert list((run / 'show').rglob('*.png'))
+
+    augmented = run_tool(
+        'test.py',
+        'configs/ehtdi/minicity.py',
+        run / 'run/01_ehtdi/iter_2.pth',
+        '--tta',
+        '--work-dir',
+        run / 'tta',
+        *common,
+    )
+    assert augmented.returncode == 0, augmented.stderr[-2000:]
+    assert score(augmented.stdout)['aAcc'] > 0
+
+
+def test_dry_run_and_mistakes(run: Path) -> None:
+    common = ('configs/ehtdi/minicity.py', '--work-dir', run / 'run', '--data-root', run / 'data')
+    done = run_tool('train.py', *common, '--dry-run', '--cfg-options', *as_options(SMALL))
+    assert [line.split()[2] for line in done.stdout.splitlines() if re.match(r'  0\d ', line)] == ['done', 'done']
+    wrong = run_tool('train.py', *common, '--cfg-options', 'model.confidnce=0.9')
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip().splitlines()[-1].startswith('error: --cfg-options model.confidnce: no stage has')
+    nothing = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'data')
+    assert 'neither a checkpoint nor a folder of a run' in nothing.stderr
+
+
+def test_stock_tools_take_the_recipe(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MMUDA_DATA', str(run / 'data'))
+    config = str(next((run / 'run/01_ehtdi').glob('minicity.py')))
+    checkpoint = str(run / 'run/01_ehtdi/iter_2.pth')
+    model = init_model(config, checkpoint, device='cpu')
+    assert len(model.dataset_meta['classes']) == 19
+    image = str(next((run / 'data/cityscapes/leftImg8bit/val').rglob('*.png')))
+    inferencer = MMSegInferencer(model=config, weights=checkpoint, device='cpu')
+    prediction = inferencer(image, return_datasamples=True).pred_sem_seg.data
+    assert tuple(prediction.shape[-2:]) == (64, 128)
+
+
+def test_paper_config_runs_end_to_end_on_minicity(city: Path, tmp_path: Path) -> None:
+    """The paper's own pipeline and ResNet-101; only sizes and lengths are given as options."""
+    settings = {
+        'train_dataloader.dataset.source.pipeline.3.scale': '(128,72)',
+        'ehtdi:train_dataloader.dataset.target.pipeline.2.scale': '(128,64)',
+        'ehtdi:train_dataloader.dataset.source.pipeline.5.size': '(64,64)',
+        'ehtdi:train_dataloader.dataset.target.pipeline.4.size': '(64,64)',
+        'val_dataloader.dataset.pipeline.2.scale': '(128,64)',
+        'train_cfg.max_iters': 2,
+        'train_cfg.val_interval': 2,
+    }
+    done = run_tool(
+        'train.py', 'configs/ehtdi/gta2city.py', '--data-root', city, '--work-dir', tmp_path,
+        '--cfg-options', *as_options(settings),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    scores = json.loads((tmp_path / '01_ehtdi/stamp.json').read_text())['scores']
+    assert 0 <= scores['mIoU'] <= 100
