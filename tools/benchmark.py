@@ -10,6 +10,7 @@ where it was. Equal stages (the source-only start of a seed, say) run once.
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -74,10 +75,14 @@ class Table:
         command += ['--cfg-options', f'minicity.seed={self.args.city}', f'minicity.shift={self.args.shift}']
         began = time.time()
         with open(folder / 'output.log', 'w') as log:
-            code = subprocess.run(
-                command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'}
-            )
-        if code.returncode:
+            environment = os.environ | {'OMP_NUM_THREADS': '1'}
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        while process.poll() is None:
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                print(f'  {row:<12} seed {seed}: {_progress(folder / "output.log")}', flush=True)
+        if process.returncode:
             tail = (folder / 'output.log').read_text().splitlines()[-1:]
             sys.exit(f'error: {row}, seed {seed} failed: {" ".join(tail)}\n  the whole output: {folder / "output.log"}')
         print(f'  {row:<12} seed {seed}: mIoU {self.score(row, seed):5.2f}   ({time.time() - began:.0f} s)', flush=True)
@@ -135,6 +140,12 @@ class Table:
             title = f'{row} {stamp["scores"]["mIoU"]:.1f}'
             runs[title] = (ROOT / 'configs' / config, stamp['folder'] / stamp['last']['file'])
         return prediction_sheet(runs, self.folder / 'predictions.png')
+
+
+def _progress(log: Path) -> str:
+    """Where a run stands, from the last training line of its log."""
+    found = re.findall(r'Iter\(train\) \[ *(\d+/\d+)\].*?eta: (\S+)', log.read_text())
+    return 'iteration {}, {} left'.format(*found[-1]) if found else 'starting'
 
 
 def _spread(values: list[float]) -> str:

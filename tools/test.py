@@ -89,10 +89,9 @@ def main() -> None:
 
     from mmengine.runner import Runner
 
-    from mmuda import minicity
+    from mmuda.engine.recipe import prepare_data
 
-    if 'minicity' in cfg:
-        minicity.ensure(cfg.minicity)
+    prepare_data(cfg)
     Runner.from_cfg(cfg).test()
 
 

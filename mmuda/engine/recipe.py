@@ -211,11 +211,14 @@ class Recipe:
     def run(self) -> Path:
         """Run what is to be done; returns the last stage's last checkpoint."""
         with _locked(self.work_dir):
-            logger = MMLogger.get_instance('mmuda', log_file=str(self.work_dir / 'recipe.log'))
+            logger = MMLogger.get_instance(
+                str(self.work_dir), logger_name='mmuda', log_file=str(self.work_dir / 'recipe.log')
+            )
             logger.info(self.table())
             for stage in self.stages:
                 decision = self.decide(stage)
                 stage.output = decision.found
+                barrier()  # every process has decided before the first one changes a file
                 if not decision.found:
                     self._train(stage, decision, logger)
                 barrier()
@@ -240,9 +243,8 @@ class Recipe:
         cfg.work_dir = str(stage.work_dir)
         cfg.randomness = dict(cfg.get('randomness', {}), seed=stage.seed)
         cfg.resume = resumed
-        cfg.load_from = (stage.work_dir / 'last_checkpoint').read_text() if resumed else start
-        if 'minicity' in cfg:
-            minicity.ensure(cfg.minicity)
+        cfg.load_from = _outputs(stage.work_dir)['last'] if resumed else start
+        prepare_data(cfg)
         began = time.time()
         scores = _train(cfg)
         stage.output = _outputs(stage.work_dir)
@@ -400,6 +402,13 @@ def _files(stamp_file: Path, stamp: dict) -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------------------------------- running
+
+
+def prepare_data(cfg: Config) -> None:
+    """Make the MiniCity that a config asks for, if it is not there."""
+    if 'minicity' in cfg and is_main_process():
+        minicity.ensure(cfg.minicity)
+    barrier()
 
 
 def _train(cfg: Config) -> dict[str, float]:

@@ -148,8 +148,10 @@ def adapt_state(state: dict[str, Any], model: nn.Module, prefix: str = '') -> No
     )
     for key in own:
         del state[prefix + key]
-    networks = ['student.'] if model.teacher is None else ['student.', 'teacher.model.']
-    state.update({f'{prefix}{name}{key}': value for name in networks for key, value in weights.items()})
+    state.update({f'{prefix}student.{key}': value for key, value in weights.items()})
+    if model.teacher is not None:
+        start = model.teacher.state_dict(prefix=f'{prefix}teacher.')  # its step counter
+        state.update(start | {f'{prefix}teacher.model.{key}': value for key, value in weights.items()})
 
 
 def _check_fit(weights: Mapping[str, Tensor], network: nn.Module) -> list[str]:

@@ -38,14 +38,14 @@ def recipe(options: dict, tmp_path: Path) -> Callable[..., Recipe]:
     return build
 
 
-def run_and_die(recipe: Recipe, event: str, iteration: int) -> None:
-    """Run in a child process that gets a SIGKILL when the last stage comes to an event at an iteration."""
+def run_and_die(recipe: Recipe, event: str, iteration: int, stage: str = 'ehtdi') -> None:
+    """Run in a child process that gets a SIGKILL when a stage comes to an event at an iteration."""
 
     def child() -> None:
         plain = Runner.call_hook
 
         def call_hook(self: Runner, name: str, **kwargs) -> None:
-            if name == event and self.iter == iteration and 'ehtdi' in self.work_dir:
+            if name == event and self.iter == iteration and self.work_dir.endswith(stage):
                 os.kill(os.getpid(), signal.SIGKILL)
             plain(self, name, **kwargs)
 
@@ -98,6 +98,33 @@ def test_killed_and_resumed_equals_uninterrupted(
     resumed = recipe('killed/run', resume=True)
     assert actions(resumed) == ['done', 'resume']
     resumed.run()
+    assert_equal_runs(tmp_path / 'whole/run/01_ehtdi', tmp_path / 'killed/run/01_ehtdi')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize(
+    ('stage', 'event', 'iteration'),
+    [
+        ('source', 'before_train', 0),
+        ('source', 'after_train_iter', 1),
+        ('source', 'before_val', 2),
+        ('source', 'after_run', 2),
+        ('ehtdi', 'before_train', 0),
+        ('ehtdi', 'before_train_iter', 1),
+        ('ehtdi', 'before_save_checkpoint', 2),
+        ('ehtdi', 'after_val_iter', 2),
+        ('ehtdi', 'after_load_checkpoint', 0),
+        ('ehtdi', 'after_train', 4),
+    ],
+)
+def test_killed_anywhere(
+    recipe: Callable[..., Recipe], tmp_path: Path, stage: str, event: str, iteration: int, workers: int
+) -> None:
+    more = {'train_dataloader.num_workers': workers}
+    recipe('whole/run', more).run()
+    run_and_die(recipe('killed/run', more), event, iteration, stage)
+    recipe('killed/run', more, resume=True).run()
     assert_equal_runs(tmp_path / 'whole/run/01_ehtdi', tmp_path / 'killed/run/01_ehtdi')
 
 

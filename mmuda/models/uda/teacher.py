@@ -49,5 +49,4 @@ class MeanTeacher(nn.Module):
         self.steps += 1
         torch._foreach_lerp_(list(self.model.parameters()), list(student.parameters()), self.momentum)
         if self.steps % self.copy_buffers_every == 0:
-            for mine, theirs in zip(self.model.buffers(), student.buffers(), strict=True):
-                mine.copy_(theirs)
+            torch._foreach_copy_(list(self.model.buffers()), list(student.buffers()))
