@@ -33,9 +33,7 @@ def test_every_config_trains(name: str, city: Path, tmp_path: Path, monkeypatch:
     recipe = Recipe.load(CONFIGS / name, tmp_path / 'run')
     for stage in recipe.stages:
         cfg = stage.cfg
-        backbone = cfg.model.student.backbone
-        cfg.merge_from_dict(TINY)
-        backbone.depth = 10
+        cfg.merge_from_dict({**TINY, 'model.student.backbone.depth': 10})
         for loader in (cfg.train_dataloader, cfg.val_dataloader):
             shrink(loader)
             loader.num_workers, loader.persistent_workers = 0, False

@@ -14,6 +14,7 @@ SMALL = {
     **TINY,
     **{f'minicity.{key}': value for key, value in SMALL_CITY.items()},
     'val_dataloader.dataset.pipeline.2.scale': '(128,64)',
+    'test_dataloader.dataset.pipeline.2.scale': '(128,64)',
     'ehtdi:train_dataloader.dataset.source.pipeline.4.size': '(32,32)',
     'ehtdi:train_dataloader.dataset.target.pipeline.3.size': '(32,32)',
     'train_cfg.max_iters': 2,
@@ -45,8 +46,7 @@ def score(text: str) -> dict[str, float]:
 
 
 def test_scores_are_those_of_the_last_validation(run: Path) -> None:
-    options = {key: value for key, value in SMALL.items() if key.startswith('model')}
-    options['test_dataloader.dataset.pipeline.2.scale'] = '(128,64)'
+    options = {key: value for key, value in SMALL.items() if key.startswith(('model', 'minicity', 'test'))}
     common = ('--data-root', run / 'data', '--cfg-options', *as_options(options))
     done = run_tool(
         'test.py', 'configs/ehtdi/minicity.py', run / 'run', '--out', run / 'masks', '--show-dir', run / 'show', *common

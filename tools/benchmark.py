@@ -14,20 +14,29 @@ import re
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-# Rows of the table: name -> (config, name of the stage that is scored). Source-only comes first: others start from it.
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from mmuda import minicity
+from mmuda.engine.recipe import Recipe
+from mmuda.utils.pictures import prediction_sheet
+
+# Rows of the table: name -> (config, name of its last stage, which is scored).
 BASELINES = {
     'source-only': ('baselines/minicity_source.py', 'source'),
     'continued': ('baselines/minicity_continued.py', 'continued'),
     'AdaBN': ('baselines/minicity_adabn.py', 'adabn'),
 }
-METHODS = {'ehtdi': {'EHTDI': ('ehtdi/minicity.py', 'ehtdi')}}
+METHODS = {
+    'ehtdi': {'EHTDI': ('ehtdi/minicity.py', 'ehtdi'), 'EHTDI, AdaBN': ('ehtdi/minicity_adabn.py', 'adabn')},
+}
 ORACLE = {'oracle': ('baselines/minicity_oracle.py', 'oracle')}
 
 
@@ -61,18 +70,20 @@ class Table:
         self.folder = args.work_dir / city
         methods = {name: row for key in args.methods for name, row in METHODS[key].items()}
         self.rows = {**BASELINES, **methods, **ORACLE}
+        self.options = {'minicity.seed': args.city, 'minicity.shift': args.shift}
+        os.environ['MMUDA_DATA'] = str(self.data)
+        self.stamps: dict[tuple[str, int], dict] = {}
 
     def work_dir(self, row: str, seed: int) -> Path:
         """Folder of one run."""
-        return self.folder / f'seed{seed}' / row.replace(' ', '_')
+        return self.folder / f'seed{seed}' / re.sub(r'\W+', '_', row)
 
     def run(self, row: str, seed: int) -> None:
         """Train one row for one seed, unless that is done; its output goes to a log file."""
         folder, config = self.work_dir(row, seed), self.rows[row][0]
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs' / config, '--work-dir', folder, '--resume']
-        command += ['--seed', str(seed), '--data-root', self.data]
-        command += ['--cfg-options', f'minicity.seed={self.args.city}', f'minicity.shift={self.args.shift}']
+        command += ['--seed', str(seed), '--cfg-options', *(f'{key}={value}' for key, value in self.options.items())]
         began = time.time()
         with open(folder / 'output.log', 'w') as log:
             environment = os.environ | {'OMP_NUM_THREADS': '1'}
@@ -88,24 +99,45 @@ class Table:
         print(f'  {row:<12} seed {seed}: mIoU {self.score(row, seed):5.2f}   ({time.time() - began:.0f} s)', flush=True)
 
     def stamp(self, row: str, seed: int) -> dict:
-        """The stamp of a finished run's last stage; a reused stage's stamp lies in the run that made it."""
-        name = self.rows[row][1]
-        own = sorted(self.work_dir(row, seed).glob(f'[0-9][0-9]_{name}/stamp.json'))
-        shared = sorted((self.folder / f'seed{seed}').glob(f'*/[0-9][0-9]_{name}/stamp.json'))
-        file = (own + shared)[0]
-        return json.loads(file.read_text()) | {'folder': file.parent}
+        """The stamp of a finished run's last stage."""
+        if (row, seed) not in self.stamps:
+            config = ROOT / 'configs' / self.rows[row][0]
+            recipe = Recipe.load(config, self.work_dir(row, seed), options=self.options, seed=seed)
+            checkpoint = Path(recipe.plan()[-1][1].found['last'])  # perhaps that of an equal run elsewhere
+            stamp = json.loads((checkpoint.parent / 'stamp.json').read_text())
+            self.stamps[row, seed] = {**stamp, 'checkpoint': checkpoint}
+        return self.stamps[row, seed]
 
     def score(self, row: str, seed: int) -> float:
         """mIoU of the last validation, in percent."""
         return self.stamp(row, seed)['scores']['mIoU']
 
     def run_all(self) -> None:
-        """Source-only of every seed first, then the rest, the long runs first."""
-        jobs = [(row, seed) for seed in self.args.seeds for row in self.rows]
-        first = [job for job in jobs if job[0] in ('source-only', 'oracle')]
-        for batch in (first, [job for job in jobs if job not in first]):
-            with ThreadPoolExecutor(self.args.jobs) as pool:
-                list(pool.map(lambda job: self.run(*job), batch))
+        """Every row of every seed; a row waits for what an earlier one of its seed trains for it."""
+        order = ['source-only', 'oracle', *(row for row in self.rows if row not in ('source-only', 'oracle'))]
+        with ThreadPoolExecutor(self.args.jobs) as pool:
+            started: dict[tuple[str, int], Future] = {}
+            for row in order:
+                for seed in self.args.seeds:
+                    before = [started[name, seed] for name in self.needs(row)]
+                    started[row, seed] = pool.submit(self.run_after, before, row, seed)
+            for future in started.values():
+                future.result()
+
+    def needs(self, row: str) -> list[str]:
+        """Rows that train a stage this row starts with."""
+        own = [stage['name'] for stage in self.recipe(row)[:-1]]
+        return [other for other in self.rows if other != row and self.rows[other][1] in own and 'AdaBN' not in other]
+
+    def recipe(self, row: str) -> list[dict]:
+        """The stages of a row's config."""
+        return Config.fromfile(ROOT / 'configs' / self.rows[row][0]).recipe
+
+    def run_after(self, before: list[Future], row: str, seed: int) -> None:
+        """Run a row when the runs it needs have finished."""
+        for future in before:
+            future.result()
+        self.run(row, seed)
 
     def __str__(self) -> str:
         """The table: mean and spread over the seeds; the gain is taken seed by seed against source-only."""
@@ -130,15 +162,12 @@ class Table:
 
     def draw_sheet(self) -> Path:
         """Image, truth and every row's prediction for a few validation images."""
-        from mmuda.utils.pictures import prediction_sheet
-
         seed = self.args.seeds[0]
-        os.environ['MMUDA_DATA'] = str(self.data)
         runs = {}
         for row, (config, _) in self.rows.items():
             stamp = self.stamp(row, seed)
             title = f'{row} {stamp["scores"]["mIoU"]:.1f}'
-            runs[title] = (ROOT / 'configs' / config, stamp['folder'] / stamp['last']['file'])
+            runs[title] = (ROOT / 'configs' / config, stamp['checkpoint'])
         return prediction_sheet(runs, self.folder / 'predictions.png')
 
 
@@ -155,8 +184,7 @@ def _spread(values: list[float]) -> str:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    from mmuda import minicity
-
+    MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
     table = Table(args)
     minicity.ensure({'root': str(table.data), 'seed': args.city, 'shift': args.shift})
     print(

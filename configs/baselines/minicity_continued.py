@@ -4,5 +4,3 @@ recipe = [
     dict(type='Train', name='source', config='minicity_source.py'),
     dict(type='Train', name='continued', load_from='source.last'),
 ]
-train_cfg = dict(max_iters=600, val_interval=300)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=601, by_epoch=False)]

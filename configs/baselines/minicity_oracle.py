@@ -15,5 +15,5 @@ train_dataloader = dict(
                 dict(type='mmuda.RandomGaussianBlur', prob=0.5),
                 dict(type='mmuda.Pack'),
             ])))
-train_cfg = dict(max_iters=1800, val_interval=900)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1801, by_epoch=False)]
+train_cfg = dict(max_iters=2400, val_interval=1200)
+param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=2401, by_epoch=False)]

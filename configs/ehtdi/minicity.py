@@ -33,8 +33,3 @@ train_dataloader = dict(
             dict(type='mmuda.WeakStrongCrop', size=(96, 96)),
             dict(type='mmuda.Pack'),
         ])))
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4),
-    paramwise_cfg=dict(rules=[dict(match=r'(decode|auxiliary)_head\.', lr_mult=10)]))
-train_cfg = dict(max_iters=600, val_interval=300)
-param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=601, by_epoch=False)]

@@ -31,15 +31,16 @@ _STACK = {
     ),
 }
 
-# mmcv warns of its missing compiled operators on import. Nothing here uses one.
+# mmcv warns of its missing compiled operators on import; nothing here uses one. mmseg warns of every resize with
+# aligned corners, which is what the DeepLab-v2 family does.
 _HARMLESS = (
-    'Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops.multi_scale_deform_attn``, '
-    'You should install ``mmcv`` rather than ``mmcv-lite`` if you need this module. '
+    r'Fail to import ``MultiScaleDeformableAttention`` from ``mmcv\.ops\.multi_scale_deform_attn``',
+    r'When align_corners=True, the output would more aligned if input size',
 )
 
 
 def check_stack() -> None:
-    """Checks mmengine, mmcv and mmseg, and silences the one warning that importing them gives.
+    """Checks mmengine, mmcv and mmseg, and silences their two warnings that mean nothing here.
 
     The versions come from the distributions' metadata, because importing mmcv takes seconds. Two distributions of one
     package overwrite each other's files without a word from pip, hence the search for all of them.
@@ -54,7 +55,8 @@ def check_stack() -> None:
         if problem:
             uninstall = f'pip uninstall -y {" ".join(installed)} && ' if installed else ''
             raise ImportError(f'{problem}: run `{uninstall}pip install "{package.cure}"`')
-    warnings.filterwarnings('ignore', message=re.escape(_HARMLESS) + '$', category=UserWarning)
+    for message in _HARMLESS:
+        warnings.filterwarnings('ignore', message=message, category=UserWarning)
 
 
 def _installed(distributions: tuple[str, ...]) -> dict[str, str]:

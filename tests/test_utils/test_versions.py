@@ -71,13 +71,14 @@ def test_original_distributions_pass(install, tmp_path, monkeypatch):
     check_stack()
 
 
-def test_silences_only_the_known_warning():
+def test_silences_only_the_known_warnings():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         check_stack()
-        warnings.warn(_HARMLESS, stacklevel=1)
-        warnings.warn(_HARMLESS + 'More.', stacklevel=1)
-    assert [str(warning.message) for warning in caught] == [_HARMLESS + 'More.']
+        for message in _HARMLESS:
+            warnings.warn(message.replace('\\', ''), stacklevel=1)
+        warnings.warn('Fail to import something else', stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ['Fail to import something else']
 
 
 def test_cures_are_the_requirements():

@@ -60,7 +60,7 @@ test_pipeline = [
     dict(type='mmuda.PillowResize', scale=(1280, 640), labels=False),
     dict(type='PackSegInputs'),
 ]
-tta_pipeline = [
+tta_pipeline = [  # scored at label resolution
     dict(type='LoadImageFromFile'),
     dict(type='mmuda.LoadLabels'),
     dict(type='TestTimeAug', transforms=[

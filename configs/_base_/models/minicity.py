@@ -19,7 +19,7 @@ student = dict(
         dilations=(1, 1, 2, 4),
         contract_dilation=False,
         style='caffe',
-        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_cfg=dict(type='BN', momentum=0.02, requires_grad=True),  # statistics of 50 small batches, not of 10
         norm_eval=False,
         frozen_stem_affine=False,
         init_cfg=[dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', layer='_BatchNorm', val=1)],

@@ -1,5 +1,5 @@
 # MiniCity: minutes on a CPU. AdamW takes a small network from scratch to useful weights in 1200 steps; it stands in for
-# the papers' ImageNet start. A method's own stage brings the paper's optimiser.
+# the papers' ImageNet start and SGD. Every row of the benchmark uses it.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1200, val_interval=600)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

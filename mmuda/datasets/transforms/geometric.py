@@ -22,8 +22,8 @@ class PillowResize(Resize):
     Args:
         scale: (width, height) of the result.
         labels: True resizes the label map along and declares the new size the original one (``ori_shape``), so that
-            predictions stay at it and are scored at it. False leaves the label map as it is; mmseg then resizes
-            predictions to the size of the image file.
+            predictions stay at it and are scored at it; without a label map predictions get the size of the image
+            file. False leaves the label map as it is; mmseg then resizes predictions to the size of the image file.
     """
 
     def __init__(self, scale: tuple[int, int], labels: bool = True) -> None:
@@ -33,7 +33,7 @@ class PillowResize(Resize):
     def transform(self, results: dict) -> dict:
         """Resize one item."""
         results = super().transform(results)
-        if self.labels:
+        if self.labels and 'gt_seg_map' in results:
             results['ori_shape'] = results['img_shape']
         return results
 

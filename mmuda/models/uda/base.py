@@ -121,6 +121,11 @@ class UDASegmentor(BaseSegmentor):
         """The plain segmentor that is evaluated."""
         return self.teacher.model if self.evaluate == 'teacher' else self.student
 
+    @property
+    def out_channels(self) -> int:
+        """Number of logits per pixel; mmseg's test-time augmentation asks for it."""
+        return self.network.out_channels
+
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Predictions of the evaluated network; see mmseg's ``EncoderDecoder.predict``."""
         return self.network.predict(inputs, data_samples)
