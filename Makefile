@@ -10,9 +10,9 @@ install: $(STAMP)
 
 # The stamp makes `install` a no-op until a file that decides what is installed changes.
 $(STAMP): $(wildcard requirements/*.txt) setup.cfg pyproject.toml
-	@test -x $(BIN)/python || { echo 'install 1/4: virtual environment $(VENV)' && \
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || { echo 'install 1/4: virtual environment $(VENV)' && \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The tested set needs Python >= 3.11: name one with `make install PYTHON=python3.11`.")' && \
-	  $(PYTHON) -m venv $(VENV); }
+	  $(PYTHON) -m venv --clear $(VENV); }
 	@echo 'install 2/4: torch' && $(BIN)/python -m pip install -q $$(grep '^torch==' requirements/tested.txt)
 	@echo 'install 3/4: the tested set' && $(BIN)/python -m pip install -q -r requirements/tested.txt
 	@echo 'install 4/4: mmuda' && $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .

@@ -47,7 +47,7 @@ def test_wheel_works_outside_the_checkout(tmp_path):
     assert splits
     assert {path.name for path in (site / 'mmuda/datasets/splits').iterdir()} == splits
 
-    where = 'import mmuda.registry; print(mmuda.__file__)'
+    where = 'import mmuda.datasets, mmuda.engine, mmuda.evaluation, mmuda.models, mmuda.minicity; print(mmuda.__file__)'
     out = python('-c', where, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(site)})
     assert Path(out.strip()) == site / 'mmuda/__init__.py'
 

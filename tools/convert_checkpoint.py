@@ -64,13 +64,16 @@ def main() -> None:
     args = parse_args()
     found = network_state(load_safe(args.checkpoint, allow=NUMPY_SCALARS), prefer=args.weights)
     classes = number_of_classes(found.state)
-    if args.classes and classes is not None:
+    if args.classes and classes is None:
+        raise ValueError(f'--classes {args.classes}: {args.checkpoint} has no head to take classes from')
+    if args.classes:
         found = found._replace(state=slice_classes(found.state, rows_kept(classes, args.classes)))
         classes = args.classes
     report(found, classes)
     meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
     if classes in CLASS_SETS:
         meta['dataset_meta'] = metainfo(classes)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     part = f'{args.out}.part'
     torch.save(dict(state_dict=found.state, meta=meta), part)
     os.replace(part, args.out)

@@ -85,6 +85,8 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.data_root:
         os.environ['MMUDA_DATA'] = args.data_root
+    elif not os.environ.get('MMUDA_DATA'):
+        os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
     cfg = build_config(args)
 
     from mmengine.runner import Runner

@@ -50,6 +50,8 @@ def main() -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.data_root:
         os.environ['MMUDA_DATA'] = args.data_root
+    elif not os.environ.get('MMUDA_DATA'):
+        os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
 
     from mmuda.engine.recipe import Recipe, RecipeError
 
@@ -67,7 +69,7 @@ def main() -> None:
             print(recipe.table())
         else:
             recipe.run()
-    except RecipeError as error:
+    except (RecipeError, OSError, FloatingPointError) as error:
         sys.exit(f'error: {error}')
 
 

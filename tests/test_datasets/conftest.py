@@ -3,15 +3,7 @@
 from pathlib import Path
 
 import pytest
-from mmengine.registry import init_default_scope
 from tiny_sets import write_image, write_labels
-
-import mmuda.registry  # noqa: F401
-
-
-@pytest.fixture(autouse=True)
-def _scope():
-    init_default_scope('mmuda')
 
 
 @pytest.fixture
