@@ -154,7 +154,7 @@ class MethodTester:
     def test_another_class_count_is_an_error(self, cfg: Config, model: UDASegmentor) -> None:
         cfg.model.student.decode_head.num_classes = 33
         cfg.model.student.auxiliary_head.num_classes = 33
-        with pytest.raises(ValueError, match=r'_head.*\(19, .*\(33, .*num_classes'):
+        with pytest.raises(ValueError, match=r'decode_head.*\(19, .*\(33, .*num_classes'):
             self.build(cfg).load_state_dict(model.state_dict(), strict=False)
 
     def test_a_foreign_checkpoint_is_an_error(self, model: UDASegmentor) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_CITY, TINY, run_tool, stamp
+from helpers import ROOT, SMALL_CITY, TINY, run_tool, stamp
+from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, init_model
 from PIL import Image
 
@@ -42,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def score(text: str) -> dict[str, float]:
     line = [line for line in text.splitlines() if 'Iter(test)' in line and 'mIoU:' in line][-1]
-    return {key: float(value) for key, value in re.findall(r'(\S+): ([\d.]+)', line)}
+    return {key: float(value) for key, value in re.findall(r'(\S+): ([\d.]+)', line) if 'time' not in key}
 
 
 def test_scores_are_those_of_the_last_validation(run: Path) -> None:
@@ -59,6 +61,9 @@ def test_scores_are_those_of_the_last_validation(run: Path) -> None:
     assert len(masks) == SMALL_CITY['target_val']
     assert np.asarray(Image.open(masks[0])).max() < 19
     assert list((run / 'show').rglob('*.png'))
+
+    at_labels = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'run', '--score-at', 'labels', *common)
+    assert score(at_labels.stdout) == pytest.approx(score(done.stdout))  # the labels have the network's size here
 
     augmented = run_tool(
         'test.py',
@@ -81,7 +86,20 @@ def test_dry_run_and_mistakes(run: Path) -> None:
     assert wrong.returncode == 1
     assert wrong.stderr.strip().splitlines()[-1].startswith('error: --cfg-options model.confidnce: no stage has')
     nothing = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'data')
-    assert 'neither a checkpoint nor a folder of a run' in nothing.stderr
+    assert 'is neither a checkpoint nor a run of' in nothing.stderr
+    both = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'run', '--tta', '--score-at', 'network')
+    assert '--tta has no single network resolution' in both.stderr
+
+
+def test_the_run_folder_means_the_last_stage(run: Path, tmp_path: Path) -> None:
+    find_checkpoint = runpy.run_path(str(ROOT / 'tools/test.py'))['find_checkpoint']
+    cfg = Config.fromfile(ROOT / 'configs/ehtdi/minicity.py')
+    assert find_checkpoint(run / 'run', cfg, 'last') == run / 'run/01_ehtdi/iter_2.pth'
+    assert find_checkpoint(run / 'run', cfg, 'best') == run / 'run/01_ehtdi/best.pth'
+    (tmp_path / '00_source').mkdir()
+    (tmp_path / '00_source/last_checkpoint').write_text('iter_2.pth')
+    with pytest.raises(SystemExit, match='whose stage ehtdi has a last one'):
+        find_checkpoint(tmp_path, cfg, 'last')
 
 
 def test_stock_tools_take_the_recipe(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from mmuda import minicity
-from mmuda.engine.recipe import Recipe
+from mmuda.engine.recipe import OUTPUTS
 from mmuda.utils.pictures import prediction_sheet
 
 # Rows of the table: name -> (config, name of its last stage, which is scored).
@@ -72,7 +72,6 @@ class Table:
         self.rows = {**BASELINES, **methods, **ORACLE}
         self.options = {'minicity.seed': args.city, 'minicity.shift': args.shift}
         os.environ['MMUDA_DATA'] = str(self.data)
-        self.stamps: dict[tuple[str, int], dict] = {}
 
     def work_dir(self, row: str, seed: int) -> Path:
         """Folder of one run."""
@@ -100,13 +99,11 @@ class Table:
 
     def stamp(self, row: str, seed: int) -> dict:
         """The stamp of a finished run's last stage."""
-        if (row, seed) not in self.stamps:
-            config = ROOT / 'configs' / self.rows[row][0]
-            recipe = Recipe.load(config, self.work_dir(row, seed), options=self.options, seed=seed)
-            checkpoint = Path(recipe.plan()[-1][1].found['last'])  # perhaps that of an equal run elsewhere
-            stamp = json.loads((checkpoint.parent / 'stamp.json').read_text())
-            self.stamps[row, seed] = {**stamp, 'checkpoint': checkpoint}
-        return self.stamps[row, seed]
+        name, folder = self.rows[row][1], self.work_dir(row, seed)
+        checkpoint = (
+            folder / json.loads((folder / OUTPUTS).read_text())[name]['last']
+        )  # perhaps of an equal run elsewhere
+        return {**json.loads((checkpoint.parent / 'stamp.json').read_text()), 'checkpoint': checkpoint}
 
     def score(self, row: str, seed: int) -> float:
         """mIoU of the last validation, in percent."""
@@ -121,8 +118,12 @@ class Table:
                 for seed in self.args.seeds:
                     before = [started[name, seed] for name in self.needs(row)]
                     started[row, seed] = pool.submit(self.run_after, before, row, seed)
-            for future in started.values():
-                future.result()
+            try:
+                for future in started.values():
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def needs(self, row: str) -> list[str]:
         """Rows that train a stage this row starts with."""

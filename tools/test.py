@@ -5,6 +5,7 @@ python tools/test.py configs/ehtdi/gta2city.py best.pth --score-at labels --tta 
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import Config, DictAction
+
+from mmuda.engine.recipe import OUTPUTS, prepare_data
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +25,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
     parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
     parser.add_argument('--work-dir', help='folder of the log; beside the checkpoint by default')
-    parser.add_argument('--tta', action='store_true', help='average over flips and scales (tta_pipeline of the config)')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='average over flips and scales (tta_pipeline of the config); scored at label resolution',
+    )
     parser.add_argument(
         '--score-at',
         choices=['config', 'labels', 'network'],
@@ -37,16 +44,21 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_checkpoint(path: Path, which: str) -> Path:
-    """The checkpoint itself, or that of the last finished or running stage below a run folder."""
+def find_checkpoint(path: Path, cfg: Config, which: str) -> Path:
+    """The checkpoint itself, or that of the config's own stage, the last of its recipe, in the folder of a run."""
     if path.is_file():
         return path
-    names = {'best': 'best.pth', 'last': 'last_checkpoint'}
-    found = sorted(file for folder in (path, *sorted(path.glob('[0-9][0-9]_*'))) for file in folder.glob(names[which]))
-    found = [file for file in found if '.old' not in file.parent.name]
-    if not found:
-        sys.exit(f'error: {path} is neither a checkpoint nor a folder of a run that has a {which} checkpoint')
-    return found[-1] if which == 'best' else found[-1].with_name(Path(found[-1].read_text()).name)
+    stages = cfg.get('recipe') or [{'name': Path(cfg.filename).stem}]
+    name, outputs = stages[-1]['name'], path / OUTPUTS
+    if outputs.is_file() and (found := json.loads(outputs.read_text()).get(name, {}).get(which)):
+        return path / found
+    unfinished = path / f'{len(stages) - 1:02d}_{name}'
+    latest = unfinished / ('best.pth' if which == 'best' else 'last_checkpoint')
+    if not latest.is_file():
+        sys.exit(
+            f'error: {path} is neither a checkpoint nor a run of {cfg.filename} whose stage {name} has a {which} one'
+        )
+    return latest if which == 'best' else latest.with_name(Path(latest.read_text()).name)
 
 
 def score_at(cfg: Config, where: str) -> None:
@@ -62,9 +74,11 @@ def build_config(args: argparse.Namespace) -> Config:
     """The config with what the command line asks for."""
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
-    checkpoint = find_checkpoint(Path(args.checkpoint), args.which)
+    checkpoint = find_checkpoint(Path(args.checkpoint), cfg, args.which)
     cfg.load_from, cfg.launcher = str(checkpoint), args.launcher
     cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
+    if args.tta and args.score_at == 'network':
+        sys.exit('error: --tta has no single network resolution to score at; leave --score-at out')
     if args.score_at != 'config':
         score_at(cfg, args.score_at)
     if args.tta:
@@ -90,8 +104,6 @@ def main() -> None:
     cfg = build_config(args)
 
     from mmengine.runner import Runner
-
-    from mmuda.engine.recipe import prepare_data
 
     prepare_data(cfg)
     Runner.from_cfg(cfg).test()

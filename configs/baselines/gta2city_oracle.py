@@ -2,6 +2,7 @@
 _base_ = './gta2city_source.py'
 recipe = [dict(type='Train', name='oracle')]
 train_dataloader = dict(
+    sampler=dict(restart_every=None),
     dataset=dict(
         source=dict(
             _delete_=True,

@@ -10,6 +10,6 @@ model = dict(
     data_preprocessor={{_base_.data_preprocessor}},
     student={{_base_.student}},
 )
-train_dataloader = dict(batch_size=1, dataset=dict(target=None))
+train_dataloader = dict(batch_size=1, sampler=dict(restart_every=5000), dataset=dict(target=None))
 train_cfg = dict(max_iters=80000, val_interval=5000)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=200001, by_epoch=False)]

@@ -48,4 +48,3 @@ train_dataloader = dict(
             dict(type='mmuda.WeakStrongCrop', size=(512, 512)),
             dict(type='mmuda.Pack'),
         ])))
-randomness = dict(seed=42)

@@ -9,6 +9,7 @@ from mmuda.datasets.gta5 import GTA5Dataset
 from mmuda.datasets.samplers import Draw, DrawSampler
 from mmuda.datasets.source_target import SourceTargetDataset
 from mmuda.datasets.transforms import (
+    DrawKeys,
     LoadImage,
     LoadLabels,
     Pack,
@@ -20,6 +21,7 @@ from mmuda.datasets.transforms import (
 __all__ = [
     'CityscapesDataset',
     'Draw',
+    'DrawKeys',
     'DrawSampler',
     'GTA5Dataset',
     'LoadImage',

@@ -36,7 +36,7 @@ class DomainDataset(BaseDataset):
     image_dirs: ClassVar[tuple[str, ...]]
     label_dirs: ClassVar[tuple[str, ...]]
     list_dir: ClassVar[str]
-    shipped_lists: ClassVar[str]
+    shipped_lists: ClassVar[str | None] = None
     image_suffix: ClassVar[str] = '.png'
     raw_to_train: ClassVar[Mapping[int, int]]
 
@@ -101,14 +101,14 @@ class DomainDataset(BaseDataset):
         items = [{'img_path': layout.join(image_dir, image), 'name': self.name_of(image)} for image in images]
         if self.with_labels:
             label_dir = layout.find_folder(home, self.label_dirs)
-            for item, label in zip(items, self._choose_labels(label_dir, folder, images), strict=True):
+            for item, label in zip(items, self._choose_labels(label_dir, images), strict=True):
                 item['seg_map_path'] = layout.join(label_dir, label)
         return items
 
     def _choose_images(self, home: str, image_dir: str, folder: str) -> list[str]:
-        available = layout.list_files(image_dir, folder, self.image_suffix)
         path = layout.find_list(self.split, home, self.list_dir, self.shipped_lists) if self.split else None
         lines = layout.read_list(path) if path else []
+        available = layout.list_files(image_dir, '' if lines else folder, self.image_suffix)
         images = [self.image_of(line, folder) for line in lines] or available
         if not images:
             raise FileNotFoundError(
@@ -118,10 +118,10 @@ class DomainDataset(BaseDataset):
         layout.require(images, available, image_dir, str(path))
         return images
 
-    def _choose_labels(self, label_dir: str, folder: str, images: list[str]) -> list[str]:
+    def _choose_labels(self, label_dir: str, images: list[str]) -> list[str]:
         labels = [self.label_of(image) for image in images]
         source = 'its image (data sets without labels are read with with_labels=False)'
-        layout.require(labels, layout.list_files(label_dir, folder, '.png'), label_dir, source)
+        layout.require(labels, layout.list_files(label_dir, '', '.png'), label_dir, source)
         return labels
 
     def get_data_info(self, idx: int) -> dict:

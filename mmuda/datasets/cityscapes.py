@@ -41,7 +41,6 @@ class CityscapesDataset(DomainDataset):
     image_dirs = ('leftImg8bit', 'leftImg8bit_trainvaltest/leftImg8bit')
     label_dirs = ('gtFine', 'gtFine_trainvaltest/gtFine')
     list_dir = 'city_list'
-    shipped_lists = 'cityscapes'
     image_suffix = _IMAGE_END
 
     def __init__(self, *, label_kind: str | None = None, **kwargs: Any) -> None:
@@ -85,9 +84,9 @@ class CityscapesDataset(DomainDataset):
         """Return ``aachen_000000_000019``."""
         return PurePosixPath(image).name.removesuffix(_IMAGE_END)
 
-    def _choose_labels(self, label_dir: str, folder: str, images: list[str]) -> list[str]:
+    def _choose_labels(self, label_dir: str, images: list[str]) -> list[str]:
         if self.label_kind is None:
             start = images[0].removesuffix(_IMAGE_END)
             there = layout.list_files(label_dir, str(PurePosixPath(start).parent), '.png')
             self.label_kind = next((kind for kind in _TABLES if f'{start}_gtFine_{kind}.png' in there), 'labelIds')
-        return super()._choose_labels(label_dir, folder, images)
+        return super()._choose_labels(label_dir, images)

@@ -64,14 +64,14 @@ def _first_folder(pairs: list[tuple[str, str]]) -> tuple[str, str]:
     raise FileNotFoundError(f'None of these folders exists: {", ".join(folder for _, folder in pairs)}. {_CURE}')
 
 
-def find_list(split: str, home: str, list_dir: str, shipped: str) -> str | None:
+def find_list(split: str, home: str, list_dir: str, shipped: str | None) -> str | None:
     """Find the file that lists a split's images.
 
     Args:
         split: ``train``, ``val``, ``test`` or the path of a list file, as it stands or within the data set's folder.
         home: the data set's folder.
         list_dir: name of the reference codes' list folder, looked for in ``home`` and beside it.
-        shipped: start of the names of the lists this package brings along.
+        shipped: start of the names of the lists this package brings along, if it does.
 
     Returns:
         Path of the list, or None where a plain split has none (it then takes every file of its folder).
@@ -84,7 +84,7 @@ def find_list(split: str, home: str, list_dir: str, shipped: str) -> str | None:
     else:
         beside = os.path.dirname(home.rstrip('/\\'))
         tried = [join(folder, list_dir, f'{split}.txt') for folder in (home, beside or '.')]
-        tried.append(str(_SHIPPED / f'{shipped}_{split}.txt'))
+        tried += [str(_SHIPPED / f'{shipped}_{split}.txt')] if shipped else []
     found = next((path for path in tried if fileio.isfile(path)), None)
     if found is None and split not in SPLITS:
         raise FileNotFoundError(

@@ -16,11 +16,13 @@ import fcntl
 import gc
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine import Config
@@ -32,7 +34,9 @@ import mmuda
 from mmuda import minicity
 from mmuda.engine.hooks.checkpoint import write_text
 
-# What says where and how loudly a stage runs, not what it computes.
+OUTPUTS = 'outputs.json'
+
+# What says where, how fast and how loudly a stage runs, not what it computes.
 _NOT_STAMPED = (
     'recipe',
     'work_dir',
@@ -42,8 +46,24 @@ _NOT_STAMPED = (
     'visualizer',
     'vis_backends',
     'log_level',
-    'randomness',
+    'logger',
+    'num_workers',
+    'persistent_workers',
+    'pin_memory',
+    'keep',
+    'seed',  # stamped as the stage's own
 )
+# Options that would have no effect, and what has.
+_ELSEWHERE = {
+    'randomness': '--seed',
+    'data_root': '--data-root',
+    'work_dir': '--work-dir',
+    'load_from': '--init STAGE=FILE',
+    'resume': '--resume',
+    'recipe': 'the recipe in the config file',
+    'student': 'model.student',
+    'data_preprocessor': 'model.data_preprocessor',
+}
 
 
 @dataclass
@@ -76,7 +96,7 @@ class Stage:
 
     def stamp(self) -> dict:
         """The stamp in the stage's folder; empty when there is none."""
-        return json.loads(self.stamp_file.read_text()) if self.stamp_file.is_file() else {}
+        return _read_stamp(self.stamp_file)
 
 
 @dataclass
@@ -160,16 +180,16 @@ class Recipe:
         if before is not None and not before.output:
             return Decision('todo', f'after {before.name}')
         wanted, found = self._identity(stage), stage.stamp()
-        if found.get('status') == 'done' and not Path(_files(stage.stamp_file, found)['last']).is_file():
-            return Decision('todo', 'its checkpoint is gone')
         differing = [key for key in wanted if found and found.get(key) != wanted[key]]
-        if found.get('status') == 'done' and not differing:
-            return Decision('done', f'finished in {found["seconds"]:.0f} s', _files(stage.stamp_file, found))
+        if found.get('status') == 'done' and (not differing or (self.resume and differing == ['code'])):
+            files = _files(stage.stamp_file, found)
+            if not Path(files['last']).is_file():
+                return Decision('todo', 'its checkpoint is gone')
+            since = ', by other code of mmuda' if differing else ''
+            return Decision('done', f'finished in {found["seconds"]:.0f} s{since}', files)
         elsewhere = self._find_equal(stage, wanted)
         if elsewhere is not None:
-            return Decision(
-                'reuse', f'equal to {elsewhere.parent}', _files(elsewhere, json.loads(elsewhere.read_text()))
-            )
+            return Decision('reuse', f'equal to {elsewhere.parent}', _files(elsewhere, _read_stamp(elsewhere)))
         if not found:
             return Decision('todo', 'not yet run')
         if found['status'] == 'done':
@@ -183,10 +203,10 @@ class Recipe:
                 f'{stage.work_dir} cannot be resumed: its {" and ".join(differing)} changed since it was started. '
                 'Take the change back, or start again without --resume (the old run is set aside)'
             )
-        last = stage.work_dir / 'last_checkpoint'
-        if not last.is_file():
+        last = _outputs(stage.work_dir).get('last')
+        if last is None:
             return Decision('todo', 'unfinished, no checkpoint yet')
-        return Decision('resume', f'from {Path(last.read_text()).name}')
+        return Decision('resume', f'from {Path(last).name}')
 
     def plan(self) -> list[tuple[Stage, Decision]]:
         """Decide on every stage; one that waits for another is ``todo``."""
@@ -212,7 +232,7 @@ class Recipe:
         """Run what is to be done; returns the last stage's last checkpoint."""
         with _locked(self.work_dir):
             logger = MMLogger.get_instance(
-                str(self.work_dir), logger_name='mmuda', log_file=str(self.work_dir / 'recipe.log')
+                str(self.work_dir), logger_name='mmuda', log_file=str(self.work_dir / 'recipe.log'), file_mode='a'
             )
             logger.info(self.table())
             for stage in self.stages:
@@ -221,16 +241,25 @@ class Recipe:
                 barrier()  # every process has decided before the first one changes a file
                 if not decision.found:
                     self._train(stage, decision, logger)
+                self._write_outputs()
                 barrier()
             last = Path(self.stages[-1].output['last'])
             logger.info(f'finished: {last}')
             return last
 
+    def _write_outputs(self) -> None:
+        """Say where each stage's checkpoints lie, for a stage may have been given or found elsewhere."""
+        if is_main_process():
+            files = {
+                stage.name: {kind: os.path.relpath(file, self.work_dir) for kind, file in stage.output.items()}
+                for stage in self.stages
+            }
+            write_text(self.work_dir / OUTPUTS, json.dumps(files, indent=1))
+
     def _train(self, stage: Stage, decision: Decision, logger: MMLogger) -> None:
         start = self._start_file(stage)
-        logger.info(
-            f'stage {stage.name}: {decision.action} ({decision.why})' + (f', starts from {start}' if start else '')
-        )
+        weights = start or _initial_weights(stage.cfg)
+        logger.info(f'stage {stage.name}: {decision.action} ({decision.why}), starts from {weights}')
         resumed = decision.action == 'resume'
         if is_main_process():
             if not resumed:
@@ -287,8 +316,9 @@ class Recipe:
     def _find_equal(self, stage: Stage, identity: dict) -> Path | None:
         """The stamp of an equal finished stage in the same ``work_dirs`` tree."""
         root = next((folder for folder in self.work_dir.resolve().parents if folder.name == 'work_dirs'), None)
-        for file in sorted((root or self.work_dir.resolve().parent).rglob('stamp.json')):
-            other = json.loads(file.read_text())
+        found = root.rglob('stamp.json') if root else self.work_dir.resolve().parent.glob('*/*/stamp.json')
+        for file in sorted(found):
+            other = _read_stamp(file)
             equal = other.get('status') == 'done' and all(other.get(key) == value for key, value in identity.items())
             if equal and Path(_files(file, other)['last']).is_file():
                 return file
@@ -317,6 +347,8 @@ def _read_stage(index: int, entry: dict, config: Path, work_dir: Path, seed: int
         raise RecipeError(f'{config}: stage {name} starts from {load_from!r}: write {before}.last or {before}.best')
     cfg = Config.fromfile(file)
     cfg.pop('recipe', None)
+    if load_from is None and cfg.get('load_from') and not Path(cfg.load_from).is_file():
+        raise RecipeError(f'{file}: load_from={cfg.load_from!r} is no file')
     return Stage(
         index, name, cfg, work_dir / f'{index:02d}_{name}', load_from or cfg.get('load_from'), stage_seed(seed, name)
     )
@@ -331,13 +363,11 @@ def _apply_options(stages: list[Stage], options: dict) -> None:
     names = [stage.name for stage in stages]
     for option, value in options.items():
         name, colon, key = option.rpartition(':')
+        if (top := key.partition('.')[0]) in _ELSEWHERE:
+            raise RecipeError(f'--cfg-options {option}: {top} is not taken from here; use {_ELSEWHERE[top]}')
         if colon and name not in names:
             raise RecipeError(f'--cfg-options {option}: there is no stage {name!r}; stages: {", ".join(names)}')
-        takers = [
-            s
-            for s in stages
-            if (s.name == name and _has(s.cfg, key.partition('.')[0])) or (not colon and _has(s.cfg, key))
-        ]
+        takers = [s for s in stages if s.name == name or (not colon and _has(s.cfg, key))]
         if not takers:
             raise RecipeError(
                 f'--cfg-options {option}: no stage has this setting; STAGE:{key}=... adds a new one to a stage'
@@ -374,8 +404,13 @@ def _apply_init(stages: list[Stage], init: dict[str, str]) -> None:
 
 
 def _config_hash(cfg: Config) -> str:
-    kept = {key: value for key, value in cfg.to_dict().items() if key not in _NOT_STAMPED}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_stamped(cfg.to_dict()), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _stamped(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _stamped(value) for key, value in node.items() if key not in _NOT_STAMPED}
+    return [_stamped(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 def code_hash() -> str:
@@ -393,8 +428,23 @@ def file_hash(path: str | Path) -> str:
 
 
 def _outputs(folder: Path) -> dict[str, str]:
-    files = {'last': Path((folder / 'last_checkpoint').read_text()), 'best': folder / 'best.pth'}
-    return {kind: str(folder / file.name) for kind, file in files.items() if (folder / file.name).is_file()}
+    latest = folder / 'last_checkpoint'
+    names = {'last': Path(latest.read_text()).name if latest.is_file() else latest.name + ' (none)', 'best': 'best.pth'}
+    return {kind: str(folder / name) for kind, name in names.items() if (folder / name).is_file()}
+
+
+def _read_stamp(file: Path) -> dict:
+    """A stamp; empty when there is none, or when the file is no stamp of ours."""
+    try:
+        stamp = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _initial_weights(cfg: Config) -> str:
+    init = cfg.model.get('student', {}).get('init_cfg') or {}
+    return init.get('checkpoint', 'random weights (model.student.init_cfg names a pretrained start)')
 
 
 def _files(stamp_file: Path, stamp: dict) -> dict[str, str]:
@@ -419,7 +469,7 @@ def _train(cfg: Config) -> dict[str, float]:
         scalars = runner.message_hub.log_scalars
         return {key.removeprefix('val/'): float(scalars[key].current()) for key in scalars if key.startswith('val/')}
     finally:
-        for loop in (runner.train_loop, runner.val_loop):
+        for loop in (runner._train_loop, runner._val_loop):  # the properties would build what failed to be built
             iterator = getattr(getattr(loop, 'dataloader_iterator', None), '_iterator', None)
             for workers in (iterator, getattr(getattr(loop, 'dataloader', None), '_iterator', None)):
                 if hasattr(workers, '_shutdown_workers'):
@@ -454,7 +504,8 @@ def _locked(folder: Path) -> Iterator[None]:
         raise RecipeError(f'{folder} cannot be written ({error.strerror}); choose another --work-dir') from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # A lock of the process (not flock's, of the file): loader workers that outlive a killed run do not keep it.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise RecipeError(f'another run is writing {folder}; wait for it or choose another --work-dir') from None
         yield

@@ -26,6 +26,7 @@ from .writers import LAYOUTS
 GENERATOR_VERSION = 2  # goes up whenever any pixel of any scene changes
 MANIFEST = 'minicity.json'
 UNFINISHED = 'minicity.unfinished.json'
+_CHOICE = '--data-root, MMUDA_DATA, or --out of tools/minicity.py'
 _STREAMS = {'source': 0, 'train': 1, 'val': 2}
 _ALONE = 40  # scenes: up to here starting worker processes takes longer than the work
 
@@ -129,22 +130,25 @@ def _recorded(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     """What a manifest says, empty without one; an error when it tells of another city."""
     if not path.is_file():
         return {}
-    found = json.loads(get_text(str(path)))
+    try:
+        found = json.loads(get_text(str(path)))
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged: delete its folder to have the city made anew.') from error
     other = [f'{key} {found.get(key)} (asked for: {value})' for key, value in wanted.items() if found.get(key) != value]
     if other:
         raise FileExistsError(
-            f'{path.parent} holds another MiniCity: {"; ".join(other)}. Delete that folder or choose another one.'
+            f'{path.parent} holds another MiniCity: {"; ".join(other)}. '
+            f'Delete that folder or choose another one ({_CHOICE}).'
         )
     return found
 
 
 def _claim(root: Path, wanted: dict[str, Any], missing: list[str], done: dict[str, Any]) -> None:
     """Mark the layouts as being written by us, unless their folders hold something else, such as the real data."""
-    ours = {*_recorded(root / UNFINISHED, wanted).get('layouts', []), *done}
-    for name in missing:
-        folder = root / LAYOUTS[name].folder
-        if folder.exists() and name not in ours:
-            raise FileExistsError(f'{folder} was not written by MiniCity and is left alone; choose another folder.')
+    _recorded(root / UNFINISHED, wanted)  # an error if another city was being written
+    ours = done or (root / UNFINISHED).is_file()
+    if not ours and root.is_dir() and any(root.iterdir()):
+        raise FileExistsError(f'{root} holds other data and is left alone; choose an empty folder ({_CHOICE}).')
     _write(root / UNFINISHED, json.dumps(wanted | {'layouts': missing}, indent=2).encode())
 
 
@@ -162,7 +166,7 @@ def _write_layouts(
 
 
 def _run(task: partial, jobs: list[tuple[str, int]], workers: int | None) -> Iterator[dict[str, dict[str, str]]]:
-    workers = workers or (os.cpu_count() or 1 if len(jobs) > _ALONE else 1)
+    workers = workers or (min(len(os.sched_getaffinity(0)), len(jobs) // _ALONE) if len(jobs) > _ALONE else 1)
     if workers == 1:
         yield from map(task, jobs)
         return

@@ -1,6 +1,9 @@
 import mmuda.datasets  # noqa: F401  (imports mmseg.datasets quietly before mmseg.models does it aloud)
+from mmuda.utils.checkpoint import install_safe_loader
 
 from . import backbones, heads, losses, uda
 from .data_preprocessor import DomainDataPreprocessor
+
+install_safe_loader()  # whoever builds one of our models may load a checkpoint into it next
 
 __all__ = ['DomainDataPreprocessor', 'backbones', 'heads', 'losses', 'uda']

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine import fileio
-from mmengine.runner import CheckpointLoader
+from mmengine.dist import barrier, get_local_rank
+from mmengine.runner import CheckpointLoader, checkpoint
 
 NUMPY_SCALARS = (
     (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
@@ -22,8 +24,8 @@ NUMPY_SCALARS = (
 )
 """What a file needs that holds NumPy numbers, for :func:`load_safe`: the scalar, and the types of numbers."""
 
-# Stock loaders that fall back to a full unpickling; the other schemes download and then read as torch does by default.
-_SCHEMES = ('', r'(\S+\:)?s3://')
+_LOCAL = ('', r'(\S+\:)?s3://')
+_REMOTE = ('http://', 'https://')
 
 
 def load_safe(
@@ -63,12 +65,25 @@ def load_safe(
 
 def install_safe_loader() -> None:
     """Make MMEngine read checkpoints by :func:`load_safe`, in place of its loader that falls back to running code."""
-    CheckpointLoader.register_scheme(prefixes=_SCHEMES, loader=load_from_safe, force=True)
+    CheckpointLoader.register_scheme(prefixes=_LOCAL, loader=load_from_safe, force=True)
+    CheckpointLoader.register_scheme(prefixes=_REMOTE, loader=load_from_http, force=True)
+    checkpoint.load_from_http = load_from_http  # the zoo aliases (open-mmlab://, torchvision://) call it by this name
 
 
 def load_from_safe(filename: str, map_location: Any = None) -> Any:
     """:func:`load_safe` as an MMEngine loader (the log names it by what follows ``load_from_``)."""
     return load_safe(filename, map_location)
+
+
+def load_from_http(filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = True) -> Any:
+    """Download a checkpoint into torch's cache and read it by :func:`load_safe`; one process of a node downloads."""
+    folder = Path(model_dir or Path(torch.hub.get_dir(), 'checkpoints'))
+    file = folder / Path(urlparse(filename).path).name
+    if get_local_rank() == 0 and not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(filename, str(file), progress=progress)
+    barrier()
+    return load_safe(file, map_location)
 
 
 @contextmanager

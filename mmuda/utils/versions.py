@@ -79,6 +79,7 @@ def _problem(name: str, package: _Package, installed: dict[str, str]) -> str | N
     if not package.at_least <= release < package.below:
         return f'mmuda needs {name}{package.supported}, but {distribution} {version} is installed'
     # What is left after one of two distributions was uninstalled: the metadata without the files.
-    if importlib.util.find_spec(name) is None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:  # nothing, or a folder without an __init__.py
         return f'{distribution} {version} is installed, but the files of {name} are gone'
     return None

@@ -94,8 +94,10 @@ def rows_kept(have: int, want: int) -> list[int]:
     Raises:
         ValueError: If there is no class set of such a size, or the larger one lacks a class of the smaller.
     """
-    members = class_set(have).members
-    return [members.index(ids) for ids in class_set(want).members]
+    members, wanted = class_set(have).members, class_set(want).members
+    if not set(wanted) <= set(members):
+        raise ValueError(f'a head of {have} classes lacks some of the {want}: a set can only become a smaller one')
+    return [members.index(ids) for ids in wanted]
 
 
 def slice_classes(state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
@@ -162,7 +164,7 @@ def _check_fit(weights: Mapping[str, Tensor], network: nn.Module) -> list[str]:
             f'the checkpoint holds another kind of network: it has {next(iter(weights), "nothing")}, '
             f'this model {next(iter(wanted))}. Use a checkpoint of the same model.student'
         )
-    for key in weights.keys() & wanted.keys():
+    for key in filter(weights.__contains__, wanted):
         if weights[key].shape != wanted[key].shape:
             cure = (
                 'set num_classes of the heads' if _CLASSES.match(key) else 'use the model.student it was trained with'

@@ -240,3 +240,18 @@ def test_every_read_goes_through_fileio():
     forbidden = re.compile(r'cv2\.imread\b|(?<![\w.])open\(|Image\.open\((?!BytesIO)|\.read_(text|bytes)\(|np\.load')
     hits = [f'{p.name}: {hit[0]}' for p in files for hit in forbidden.finditer(p.read_text())]
     assert not hits
+
+
+def test_a_list_may_mix_splits(cityscapes, tmp_path):
+    lines = ('train_aachen_000000_000000', 'val_aachen_000000_000001')
+    (tmp_path / 'train.txt').write_text('\n'.join(lines))
+    found = CityscapesDataset(data_root=str(cityscapes), split=str(tmp_path / 'train.txt'), with_labels=False)
+    assert [Path(found[i]['img_path']).parts[-3] for i in range(2)] == ['train', 'val']
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture'])
+def test_a_bad_image_is_named_under_the_stock_name_too(gta5, content):
+    (gta5 / 'images/00001.png').write_bytes(content)
+    dataset = GTA5Dataset(data_root=str(gta5), pipeline=[dict(type='LoadImageFromFile')])
+    with pytest.raises(ValueError, match=r'images/00001\.png: empty, broken'):
+        dataset[0]

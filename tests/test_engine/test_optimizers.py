@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict, PolyLR, build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -15,12 +16,9 @@ from mmuda.models.heads import SummedASPPHead
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
 
-# How often the reference lists each parameter; the last two lines are the heads' learning rate.
-DEEPLAB_RULES = [
-    dict(match=r'backbone\.layer\d+\.\d+\.downsample\.', repeat=4),
-    dict(match=r'backbone\.layer\d+\.', repeat=3),
-    dict(match=r'(decode|auxiliary)_head\.', lr_mult=10),
-]
+# The rules of the paper configs: how often the reference lists each parameter, and the heads' learning rate.
+SCHEDULE = Path(__file__).parents[2] / 'configs/_base_/schedules/poly_250k.py'
+DEEPLAB_RULES = Config.fromfile(SCHEDULE).optim_wrapper.paramwise_cfg.rules
 
 
 def _steps(repeat, **kwargs):
@@ -242,3 +240,10 @@ def test_learning_rate_golden(horizon):
             lr = [group['lr'] for group in optimizer.param_groups]
             np.testing.assert_allclose(lr, wanted[iteration], rtol=0, atol=1e-12)
         scheduler.step()
+
+
+@pytest.mark.parametrize('setting', [dict(accumulative_counts=2), dict(type='AmpOptimWrapper')])
+def test_wrappers_that_a_step_in_parts_would_bypass_are_refused(setting, monkeypatch):
+    monkeypatch.setattr('mmengine.optim.optimizer.amp_optimizer_wrapper.is_npu_available', lambda: True)
+    with pytest.raises(ValueError, match='use a plain OptimWrapper'):
+        _build(_Adaptation(), optimizer=_sgd(), **setting)

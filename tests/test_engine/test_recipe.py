@@ -1,5 +1,6 @@
 """Stages, stamps, options, hand-over; and that an interrupted run ends as an uninterrupted one."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -87,15 +88,23 @@ def actions(recipe: Recipe) -> list[str]:
     return [decision.action for _, decision in recipe.plan()]
 
 
-@pytest.mark.parametrize(('event', 'iteration'), [('after_train_iter', 2), ('before_val', 4)])
+LOADERS = {
+    'ehtdi:train_dataloader.num_workers': 2,
+    'ehtdi:train_dataloader.persistent_workers': True,
+    'ehtdi:train_dataloader.sampler.restart_every': 3,
+    'model.teacher.copy_buffers_every': 3,
+}
+
+
+@pytest.mark.parametrize(('event', 'iteration', 'more'), [('after_train_iter', 2, LOADERS), ('before_val', 4, {})])
 def test_killed_and_resumed_equals_uninterrupted(
-    recipe: Callable[..., Recipe], tmp_path: Path, event: str, iteration: int
+    recipe: Callable[..., Recipe], tmp_path: Path, event: str, iteration: int, more: dict
 ) -> None:
-    recipe('whole/run').run()
+    recipe('whole/run', more).run()
     shutil.copytree(tmp_path / 'whole/run/00_source', tmp_path / 'killed/run/00_source')
-    run_and_die(recipe('killed/run'), event, iteration)
-    assert actions(recipe('killed/run')) == ['done', 'todo']
-    resumed = recipe('killed/run', resume=True)
+    run_and_die(recipe('killed/run', more), event, iteration)
+    assert actions(recipe('killed/run', more)) == ['done', 'todo']
+    resumed = recipe('killed/run', more, resume=True)
     assert actions(resumed) == ['done', 'resume']
     resumed.run()
     assert_equal_runs(tmp_path / 'whole/run/01_ehtdi', tmp_path / 'killed/run/01_ehtdi')
@@ -167,14 +176,51 @@ def test_another_config_cannot_be_resumed(recipe: Callable[..., Recipe]) -> None
         recipe(seed=5, resume=True, init={'source': recipe().stages[0].work_dir / 'iter_2.pth'}).plan()
 
 
-def test_two_runs_in_one_folder(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    import fcntl
+def test_changed_code_keeps_what_is_done_when_resuming(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_and_die(recipe(), 'after_train_iter', 1)
+    monkeypatch.setattr('mmuda.engine.recipe.code_hash', lambda: 'other')
+    assert actions(recipe()) == ['todo', 'todo']
+    resumed = recipe(resume=True)
+    assert actions(resumed) == ['done', 'todo']
+    assert 'by other code of mmuda' in resumed.table()
+    assert 'the code of mmuda changed since' in resumed.table()
 
+
+def test_how_a_stage_loads_and_logs_does_not_change_it(recipe: Callable[..., Recipe]) -> None:
+    recipe().run()
+    other = {'default_hooks.logger.interval': 3, 'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.keep': 5}
+    assert actions(recipe(more=other)) == ['done', 'done']
+
+
+def test_a_setting_can_be_added_to_one_stage(options: dict, tmp_path: Path) -> None:
+    settings = {**options, 'source:model.aux_weight': 0.1, 'source:model.student.init_cfg.type': 'Pretrained'}
+    source, _ = Recipe.load(CONFIGS / 'ehtdi/minicity.py', tmp_path, options=settings).stages
+    assert source.cfg.model.aux_weight == 0.1
+    assert source.cfg.model.student.init_cfg.type == 'Pretrained'
+
+
+def test_two_runs_in_one_folder(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     (tmp_path / 'run').mkdir()
-    with open(tmp_path / 'run/.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    context = multiprocessing.get_context('fork')
+    held, done = context.Event(), context.Event()
+
+    def other() -> None:
+        with open(tmp_path / 'run/.lock', 'w') as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            held.set()
+            done.wait()
+
+    process = context.Process(target=other)
+    process.start()
+    held.wait()
+    try:
         with pytest.raises(RecipeError, match='another run is writing'):
             recipe().run()
+    finally:
+        done.set()
+        process.join()
 
 
 def test_seeds_depend_on_run_and_name_alone() -> None:
@@ -186,6 +232,8 @@ def test_seeds_depend_on_run_and_name_alone() -> None:
     ('settings', 'message'),
     [
         ({'options': {'model.no_such': 1}}, r'no stage has this setting; STAGE:model.no_such'),
+        ({'options': {'randomness.seed': 1}}, r'randomness is not taken from here; use --seed'),
+        ({'options': {'ehtdi:load_from': 'x'}}, r'use --init STAGE=FILE'),
         ({'options': {'third:model.confidence': 1}}, r"no stage 'third'; stages: source, ehtdi"),
         ({'init': {'third': 'x.pth'}}, r"no stage 'third'"),
         ({'init': {'source': 'x.pth'}}, r'source=x.pth: no such file'),

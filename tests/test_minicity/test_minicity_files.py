@@ -127,9 +127,10 @@ def test_other_parameters_are_an_error_that_names_the_folder(city, other):
         ensure(dict(root=city[0]) | SMALL | other)
 
 
-def test_foreign_data_are_left_alone(tmp_path):
-    (tmp_path / 'GTA5/images').mkdir(parents=True)
-    with pytest.raises(FileExistsError, match=rf'{tmp_path}/GTA5 was not written by MiniCity'):
+@pytest.mark.parametrize('folder', ['GTA5/images', 'gta5/images', 'Cityscapes/leftImg8bit'])
+def test_foreign_data_are_left_alone(tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(FileExistsError, match=rf'{tmp_path} holds other data .*--data-root'):
         generate(tmp_path, workers=1, **SMALL)
     assert not (tmp_path / 'minicity.json').exists()
 

@@ -1,6 +1,12 @@
 """The hard cases for every method that is here."""
 
+import copy
+
+import torch
 from method_tester import MethodTester
+from mmengine.config import Config
+
+from mmuda.models.uda import UDASegmentor
 
 
 class TestEHTDI(MethodTester):
@@ -13,3 +19,26 @@ class TestEHTDI(MethodTester):
 
 class TestSupervised(MethodTester):
     config = 'baselines/minicity_source.py'
+
+
+class TestAdaBN(MethodTester):
+    config = 'baselines/minicity_adabn.py'
+    needs_source = False
+
+    def test_a_step_changes_the_student(self, model: UDASegmentor, cfg: Config) -> None:
+        """No weight moves, and the statistics are the plain mean over the batches."""
+        before = copy.deepcopy(dict(model.student.named_parameters()))
+        seen = []
+        norm = model.student.backbone.norm1
+        norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean((0, 2, 3))))
+        norm.running_mean.fill_(100.0)  # the source's
+        for number in range(3):
+            batch = self.batch(cfg)
+            batch['target']['image'] = batch['target']['image'] // (number + 1)
+            self.step(model, cfg, batch)
+        assert all(torch.equal(value, before[name]) for name, value in model.student.named_parameters())
+        torch.testing.assert_close(norm.running_mean, torch.stack(seen).mean(0), atol=1e-4, rtol=1e-4)
+        again = self.build(cfg)
+        again.load_state_dict(model.state_dict())
+        self.step(again, cfg, self.batch(cfg))  # a resumed run goes on counting
+        assert int(again.student.backbone.norm1.num_batches_tracked) == 4

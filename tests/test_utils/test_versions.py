@@ -54,8 +54,10 @@ def test_missing(tmp_path, monkeypatch):
     )
 
 
-def test_files_gone(install, tmp_path, monkeypatch):
+@pytest.mark.parametrize('left', ['', 'mmengine/hooks'])
+def test_files_gone(install, tmp_path, monkeypatch, left):
     install('mmengine', '0.10.7')
+    (tmp_path / left).mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])
     monkeypatch.delitem(sys.modules, 'mmengine', raising=False)
     assert refusal().startswith('mmengine 0.10.7 is installed, but the files of mmengine are gone: run `pip uninstall')

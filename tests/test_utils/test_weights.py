@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
 from mmuda.models.heads import SummedASPPHead
-from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_safe
+from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_from_http, load_safe
 from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes
 
 ROOT = Path(__file__).parents[2]
@@ -222,6 +223,7 @@ def test_a_file_that_runs_code_is_refused(tmp_path, how, legacy):
         lambda file: load_safe(file, allow=NUMPY_SCALARS),
         lambda file: CheckpointLoader.load_checkpoint(str(file)),
         lambda file: load_checkpoint(nn.Linear(1, 1), str(file)),
+        lambda file: load_from_http(file.as_uri(), model_dir=str(tmp_path / 'downloads')),
     ]
     for read in readers:
         with pytest.raises(ValueError, match=r'hostile\.pth is refused: .*convert_checkpoint'):
@@ -229,6 +231,15 @@ def test_a_file_that_runs_code_is_refused(tmp_path, how, legacy):
         assert not marker.exists()
     torch.load(path, weights_only=False)  # the same file does run its code in a reader that is not safe
     assert marker.exists() or how == 'getattr'
+
+
+def test_whoever_builds_a_model_of_ours_has_the_safe_loader(tmp_path):
+    path, marker = hostile(tmp_path, 'exec', legacy=False)
+    config = Path(__file__).parents[2] / 'configs/ehtdi/minicity.py'
+    code = f'from mmseg.apis import init_model; init_model({str(config)!r}, {str(path)!r}, device="cpu")'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=config.parents[2])
+    assert 'hostile.pth is refused' in done.stderr
+    assert not marker.exists()
 
 
 def test_what_others_allow_does_not_count(tmp_path):

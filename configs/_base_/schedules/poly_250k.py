@@ -9,8 +9,7 @@ optim_wrapper = dict(
     constructor='mmuda.NetworkOptimConstructor',
     optimizer=dict(type='mmuda.RepeatedSGD', lr=2.5e-4, momentum=0.9, weight_decay=5e-4),
     paramwise_cfg=dict(rules=[
+        dict(match=r'backbone\.layer\d+\.\d+\.downsample\.', repeat=4),
+        dict(match=r'backbone\.layer\d+\.', repeat=3),
         dict(match=r'(decode|auxiliary)_head\.', lr_mult=10),
-        dict(match=r'backbone\.conv1\.', repeat=1),
-        dict(match=r'\.downsample\.', repeat=4),
-        dict(match=r'backbone\.layer', repeat=3),
     ]))

@@ -45,12 +45,11 @@ def decode_ids(data: bytes, path: str) -> np.ndarray:
     return ids
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
 class LoadImage(BaseTransform):
     """Load ``img_path`` as BGR uint8 and name the file in every error.
 
-    Test pipelines that shall serve mmseg's inferencer start with mmseg's ``LoadImageFromFile``, which it looks for by
-    name; the pixels are the same.
+    Test pipelines name it ``LoadImageFromFile``, under which mmseg's inferencer looks for the step that it replaces.
 
     Adds ``img`` (H, W, 3) uint8, ``img_shape`` and ``ori_shape`` (H, W).
     """

@@ -14,7 +14,7 @@ class FiniteLossHook(Hook):
     """Ends training when a loss became NaN or infinite.
 
     The check runs on the device at every iteration and is read back every ``interval`` iterations and before every
-    checkpoint, so that no poisoned weights are written.
+    checkpoint: none is written after such a loss.
 
     Args:
         interval: Iterations between two read-backs.

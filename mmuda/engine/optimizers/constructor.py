@@ -85,7 +85,13 @@ def _build_wrapper(network: nn.Module, cfg: Mapping[str, Any], owner: str) -> Op
             if 'repeat' not in group:
                 raise ValueError(f"{type(optimizer).__name__} knows no repeat={repeat}: use type='mmuda.RepeatedSGD'")
             group['repeat'] = repeat
-    return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=optimizer))
+    wrapper = OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=optimizer))
+    if type(wrapper) is not OptimWrapper or cfg.get('accumulative_counts', 1) != 1:
+        raise ValueError(
+            f'optim_wrapper of {owner}: a step has several backward passes, so use a plain OptimWrapper without '
+            'accumulative_counts'
+        )
+    return wrapper
 
 
 def _group(network: nn.Module, rules: Sequence[Mapping[str, Any]], owner: str) -> dict[tuple, list[nn.Parameter]]:

@@ -41,8 +41,9 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: Usually a ``mmuda.DomainDataPreprocessor``.
         teacher: Arguments of :class:`MeanTeacher`; None trains without one.
         evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
-        pretrained: Always None, like ``train_cfg``: mmseg's ``init_model`` passes both to every segmentor.
+        pretrained: Always None, like the next two: mmseg's ``init_model`` passes it to every segmentor.
         train_cfg: Always None.
+        init_cfg: Always None.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class UDASegmentor(BaseSegmentor):
         train_cfg: None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if pretrained is not None or train_cfg is not None:
-            raise ValueError('model.pretrained and model.train_cfg belong to the student: set them in model.student')
+        super().__init__(data_preprocessor=data_preprocessor)
+        if pretrained is not None or train_cfg is not None or init_cfg is not None:
+            raise ValueError(
+                'model.pretrained, .train_cfg and .init_cfg belong to the student: set them in model.student'
+            )
         if evaluate not in ('student', 'teacher') or (evaluate == 'teacher' and teacher is None):
             raise ValueError(f"model.evaluate={evaluate!r}: choose 'student', or 'teacher' together with model.teacher")
         self.student = MODELS.build(student)

@@ -48,5 +48,5 @@ class MeanTeacher(nn.Module):
         """Follow ``student`` by one step."""
         self.steps += 1
         torch._foreach_lerp_(list(self.model.parameters()), list(student.parameters()), self.momentum)
-        if self.steps % self.copy_buffers_every == 0:
-            torch._foreach_copy_(list(self.model.buffers()), list(student.buffers()))
+        if self.steps % self.copy_buffers_every == 0 and (buffers := list(self.model.buffers())):
+            torch._foreach_copy_(buffers, list(student.buffers()))
