@@ -5,6 +5,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.fileio import put
+from mmengine.registry import init_default_scope
+
+from mmuda.registry import DATASETS, MODELS
+from mmuda.utils.checkpoint import load_safe
 
 
 def colour_labels(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -40,22 +48,18 @@ def prediction_sheet(runs: Mapping[str, tuple[Path, Path]], file: Path, count: i
     Returns:
         ``file``.
     """
-    from mmengine.config import Config
-    from mmengine.dataset import pseudo_collate
-    from mmengine.fileio import put
-    from mmseg.apis import init_model
-
-    from mmuda.registry import DATASETS
-
     columns: dict[str, list[np.ndarray]] = {}
     for title, (config, checkpoint) in runs.items():
         cfg = Config.fromfile(config)
-        model = init_model(cfg, str(checkpoint), device='cpu')
+        init_default_scope(cfg.default_scope)
+        model = MODELS.build(cfg.model).eval()
+        model.load_state_dict(load_safe(checkpoint)['state_dict'])
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         palette = dataset.metainfo['palette']
         for index in np.linspace(0, len(dataset) - 1, count).astype(int):
             item = dataset[int(index)]
-            sample = model.test_step(pseudo_collate([item]))[0]
+            with torch.no_grad():
+                sample = model.test_step(pseudo_collate([item]))[0]
             columns.setdefault('image', []).append(item['inputs'].permute(1, 2, 0).numpy())
             truth = item['data_samples'].gt_sem_seg.data[0].numpy()
             columns.setdefault('truth', []).append(colour_labels(truth, palette))
