@@ -39,8 +39,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', help='folder for the predicted masks, PNG of train ids')
     parser.add_argument('--show-dir', help='folder for pictures of image and prediction')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0)
     return parser.parse_args()
 
 
@@ -75,7 +73,7 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     checkpoint = find_checkpoint(Path(args.checkpoint), cfg, args.which)
-    cfg.load_from, cfg.launcher = str(checkpoint), args.launcher
+    cfg.load_from = str(checkpoint)
     cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
     if args.tta and args.score_at == 'network':
         sys.exit('error: --tta has no single network resolution to score at; leave --score-at out')
@@ -96,7 +94,6 @@ def build_config(args: argparse.Namespace) -> Config:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.data_root:
         os.environ['MMUDA_DATA'] = args.data_root
     elif not os.environ.get('MMUDA_DATA'):

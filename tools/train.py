@@ -35,8 +35,6 @@ def parse_args() -> argparse.Namespace:
         metavar='K=V',
         help='override settings: k=v for every stage that has k, STAGE:k=v for one',
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0)
     args = parser.parse_args()
     for item in args.init:
         if '=' not in item:
@@ -47,7 +45,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.data_root:
         os.environ['MMUDA_DATA'] = args.data_root
     elif not os.environ.get('MMUDA_DATA'):
@@ -63,7 +60,6 @@ def main() -> None:
             init=dict(item.split('=', 1) for item in args.init),
             seed=args.seed,
             resume=args.resume,
-            launcher=args.launcher,
         )
         if args.dry_run:
             print(recipe.table())

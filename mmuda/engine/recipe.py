@@ -42,7 +42,6 @@ _NOT_STAMPED = (
     'work_dir',
     'load_from',
     'resume',
-    'launcher',
     'visualizer',
     'vis_backends',
     'log_level',
@@ -138,7 +137,6 @@ class Recipe:
         init: dict[str, str] | None = None,
         seed: int | None = None,
         resume: bool = False,
-        launcher: str = 'none',
     ) -> 'Recipe':
         """Read a config and everything its recipe names.
 
@@ -149,7 +147,6 @@ class Recipe:
             init: Stage name -> checkpoint that replaces this stage.
             seed: Seed of the run; ``randomness.seed`` of the config by default.
             resume: See the class.
-            launcher: Launcher of the processes, as in MMEngine.
 
         Raises:
             RecipeError: A stage, option or file that does not exist.
@@ -166,8 +163,6 @@ class Recipe:
             stages.append(_read_stage(index, dict(entry), config, work_dir, seed, [stage.name for stage in stages]))
         _apply_options(stages, options or {})
         _apply_init(stages, init or {})
-        for stage in stages:
-            stage.cfg.launcher = launcher
         return cls(stages, work_dir, resume)
 
     # ------------------------------------------------------------------------------------------------- plan
@@ -265,8 +260,7 @@ class Recipe:
             if not resumed:
                 _set_aside(stage.work_dir, logger)
             stage.work_dir.mkdir(parents=True, exist_ok=True)
-            stamp = self._identity(stage) | {'status': 'running'}
-            write_text(stage.stamp_file, json.dumps(stamp, indent=1))
+            write_text(stage.stamp_file, json.dumps(self._identity(stage) | {'status': 'running'}, indent=1))
         barrier()
         cfg = copy.deepcopy(stage.cfg)
         cfg.work_dir = str(stage.work_dir)
