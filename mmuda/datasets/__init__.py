@@ -8,6 +8,7 @@ from mmuda.datasets.cityscapes import CityscapesDataset
 from mmuda.datasets.gta5 import GTA5Dataset
 from mmuda.datasets.samplers import Draw, DrawSampler
 from mmuda.datasets.source_target import SourceTargetDataset
+from mmuda.datasets.synthia import SYNTHIADataset
 from mmuda.datasets.transforms import (
     DrawKeys,
     LoadImage,
@@ -29,6 +30,7 @@ __all__ = [
     'Pack',
     'PillowResize',
     'RandomGaussianBlur',
+    'SYNTHIADataset',
     'SourceTargetDataset',
     'WeakStrongCrop',
 ]

@@ -1,27 +1,32 @@
 """What every data set has in common: class sets, one id table, files by split."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import ClassVar
 
+import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmuda.datasets import layout
 from mmuda.datasets.classes import IGNORE, id_table, metainfo
+from mmuda.datasets.transforms.loading import decode_ids
 
 
 class DomainDataset(BaseDataset):
     """Images of one domain, with or without labels.
 
     A sub-class names its folders and says how a line of a list becomes a file. An item starts its pipeline as
-    ``img_path``, ``name``, ``seg_map_path`` (with labels only), ``label_table`` (256 uint8, raw id -> class or 255),
-    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``seg_fields`` and ``reduce_zero_label``.
+    ``img_path``, ``name``, ``seg_map_path`` (with labels only), ``label_decoder`` (a label file's bytes and path -> raw
+    ids), ``label_table`` (256 uint8, raw id -> class or 255), ``label_map`` (the same for mmseg's own
+    ``LoadAnnotations``), ``seg_fields`` and ``reduce_zero_label``.
 
     Args:
         data_root: folder that holds all data sets, or this one; the default is described in
             :func:`mmuda.datasets.layout.candidate_roots`.
         split: ``train``, ``val``, ``test``, the path of a list file, or None for every file of the data set. An empty
             list file takes every file, too. A plain name uses the reference codes' list where the data set has one,
-            else the list shipped with this package, else every file of the split's folder.
+            else the published split shipped with this package, else every file of the split's folder.
         classes: size of the class set (19, 16 or 13).
         with_labels: False leaves labels alone; their folder need not exist.
         pipeline: transforms or their configs.
@@ -69,6 +74,15 @@ class DomainDataset(BaseDataset):
         self.label_table = id_table(self.raw_to_train, classes)
         self.label_map = {raw: int(new) for raw, new in enumerate(self.label_table) if raw != new}
 
+    @property
+    def label_decoder(self) -> Callable[[bytes, str], np.ndarray]:
+        """Turns the bytes of a label file, and its path for errors, into raw ids (H, W) uint8."""
+        return decode_ids
+
+    def published_lines(self) -> list[str]:
+        """Return the lines of a plain split that no list file tells; none takes every file of its folder."""
+        return []
+
     def split_folder(self) -> str:
         """Return the folder, below the image and label folders, that holds the split ('' = all of it)."""
         return ''
@@ -107,7 +121,10 @@ class DomainDataset(BaseDataset):
 
     def _choose_images(self, home: str, image_dir: str, folder: str) -> list[str]:
         path = layout.find_list(self.split, home, self.list_dir, self.shipped_lists) if self.split else None
-        lines = layout.read_list(path) if path else []
+        if path:
+            lines = layout.read_list(path)
+        else:
+            lines = self.published_lines() if self.split else []
         available = layout.list_files(image_dir, '' if lines else folder, self.image_suffix)
         images = [self.image_of(line, folder) for line in lines] or available
         if not images:
@@ -115,7 +132,7 @@ class DomainDataset(BaseDataset):
                 f'{layout.join(image_dir, folder)}: no *{self.image_suffix} image in this folder. '
                 'Complete the data set or choose another split.'
             )
-        layout.require(images, available, image_dir, str(path))
+        layout.require(images, available, image_dir, path or f'the published split {self.split!r}')
         return images
 
     def _choose_labels(self, label_dir: str, images: list[str]) -> list[str]:
@@ -127,8 +144,35 @@ class DomainDataset(BaseDataset):
     def get_data_info(self, idx: int) -> dict:
         """Return what the pipeline starts from for one item; called by mmengine."""
         return super().get_data_info(idx) | {
+            'label_decoder': self.label_decoder,
             'label_table': self.label_table,
             'label_map': self.label_map,
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
         }
+
+
+class NumberedDataset(DomainDataset):
+    """A data set whose images, and labels likewise, are numbered PNG files in one folder.
+
+    A list's lines are numbers with or without leading zeros (``1``, ``00001``) or file names (``00001.png``).
+    """
+
+    digits: ClassVar[int]
+
+    def image_of(self, line: str, folder: str) -> str:
+        """Turn a number or a file name into the file's name with all its digits."""
+        match = re.fullmatch(r'(\d+)(?:\.png)?', PurePosixPath(line).name)
+        if match is None:
+            raise ValueError(
+                f'{line!r} in the list of split={self.split!r} is not an image number such as {1:0{self.digits}d}.'
+            )
+        return f'{int(match[1]):0{self.digits}d}.png'
+
+    def label_of(self, image: str) -> str:
+        """Labels are named like images."""
+        return image
+
+    def name_of(self, image: str) -> str:
+        """Return the image's number with all its digits."""
+        return PurePosixPath(image).stem

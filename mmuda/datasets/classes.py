@@ -37,6 +37,12 @@ _CITYSCAPES = (
 CITYSCAPES_IDS = {raw: train for train, (_, _, raw) in enumerate(_CITYSCAPES)}
 """Raw id -> train id in the label files of Cityscapes (``labelIds``) and of GTA5 (EHTDI spec 2.2)."""
 
+# train id = position
+_SYNTHIA = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
+
+SYNTHIA_IDS = {raw: train for train, raw in enumerate(_SYNTHIA)}
+"""Raw id -> train id in the label files of SYNTHIA; 0 void, 13, 14 and 22 lane marking are ignored (EHTDI spec 2.2)."""
+
 TRAIN_IDS = {train: train for train in range(19)}
 """The table of files that already hold train ids (Cityscapes' ``labelTrainIds``)."""
 

@@ -14,14 +14,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from mmengine.fileio import get_text
-from PIL import Image
 
 from .domains import SOURCE, target
 from .render import View, render
 from .scene import draw
-from .writers import LAYOUTS
+from .writers import LAYOUTS, Picture
 
 GENERATOR_VERSION = 2  # goes up whenever any pixel of any scene changes
 MANIFEST = 'minicity.json'
@@ -199,7 +199,11 @@ def _write_scene(
     return written
 
 
-def _write_image(path: Path, image: Image.Image) -> str:
+def _write_image(path: Path, image: Picture) -> str:
+    if isinstance(image, np.ndarray):
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        _write(path, cv2.imencode('.png', bgr, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
+        return _digest([image.dtype.str, image.shape, image.tobytes()])
     buffer = BytesIO()
     image.save(buffer, 'png', compress_level=3)
     _write(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""The Cityscapes label table, as far as MiniCity draws it: names, raw ids, train ids, colours."""
+"""The label table, as far as MiniCity draws it: names, ids in Cityscapes and SYNTHIA, colours."""
 
 import numpy as np
 
@@ -32,10 +32,34 @@ _TABLE = {
     'bicycle': (33, 18, (119, 11, 32)),
 }
 
+# The published SYNTHIA class ids; what has none is 0, void.
+_SYNTHIA = {
+    'sky': 1,
+    'building': 2,
+    'road': 3,
+    'sidewalk': 4,
+    'fence': 5,
+    'vegetation': 6,
+    'pole': 7,
+    'car': 8,
+    'traffic sign': 9,
+    'person': 10,
+    'bicycle': 11,
+    'motorcycle': 12,
+    'traffic light': 15,
+    'terrain': 16,
+    'rider': 17,
+    'truck': 18,
+    'bus': 19,
+    'train': 20,
+    'wall': 21,
+}
+
 RAW_ID = {name: raw for name, (raw, _, _) in _TABLE.items()}
 CLASSES = tuple(name for name, (_, train, _) in _TABLE.items() if train != IGNORE)
 
 TRAIN_ID = np.full(256, IGNORE, np.uint8)  # raw id -> train id
+SYNTHIA_ID = np.zeros(256, np.uint8)  # raw id -> SYNTHIA class id
 PALETTE = np.zeros((256, 3), np.uint8)  # raw id -> RGB
-for _raw, _train, _colour in _TABLE.values():
-    TRAIN_ID[_raw], PALETTE[_raw] = _train, _colour
+for _name, (_raw, _train, _colour) in _TABLE.items():
+    TRAIN_ID[_raw], SYNTHIA_ID[_raw], PALETTE[_raw] = _train, _SYNTHIA.get(_name, 0), _colour

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .labels import PALETTE, TRAIN_ID
+from .labels import PALETTE, SYNTHIA_ID, TRAIN_ID
 from .render import View
+
+Picture = Image.Image | np.ndarray
+"""A Pillow image, or (H, W, 3) uint16 RGB for a 16-bit PNG, which Pillow cannot write."""
 
 CITIES = {'train': ('auenburg', 'moorfurt', 'steinrode', 'wiesenau'), 'val': ('birkental', 'seegrund')}
 
@@ -29,7 +32,7 @@ class Layout:
 
     folder: str
     streams: tuple[str, ...]
-    files: Callable[[View, str, int], dict[str, Image.Image]]
+    files: Callable[[View, str, int], dict[str, Picture]]
     lists: Callable[[dict[str, int]], dict[str, str]]
 
 
@@ -67,7 +70,24 @@ def _cityscapes_lists(counts: dict[str, int]) -> dict[str, str]:
     }
 
 
+def _synthia_files(view: View, stream: str, index: int) -> dict[str, Picture]:
+    label = np.zeros((*view.label.shape, 3), np.uint16)  # red: class, green: instance, blue: unused
+    label[..., 0] = SYNTHIA_ID[view.label]
+    centimetres = np.rint(100 * view.depth).clip(0, 65535).astype(np.uint16)
+    name = f'{index:07d}.png'
+    return {
+        f'SYNTHIA/RGB/{name}': Image.fromarray(view.image),
+        f'SYNTHIA/GT/LABELS/{name}': label,
+        f'SYNTHIA/Depth/{name}': np.repeat(centimetres[..., None], 3, 2),  # equal channels; the sky is at 65535
+    }
+
+
+def _synthia_lists(counts: dict[str, int]) -> dict[str, str]:
+    return {'SYNTHIA/synthia_list/train.txt': ''.join(f'{i}\n' for i in range(counts['source']))}
+
+
 LAYOUTS = {
     'gta5': Layout('GTA5', ('source',), _gta5_files, _gta5_lists),
     'cityscapes': Layout('cityscapes', ('train', 'val'), _cityscapes_files, _cityscapes_lists),
+    'synthia': Layout('SYNTHIA', ('source',), _synthia_files, _synthia_lists),
 }

@@ -1,5 +1,7 @@
 """Writers of tiny images and label files."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -24,3 +26,25 @@ def write_labels(path: Path, seed: int, size=(48, 32), palette=False) -> np.ndar
         picture.putpalette(np.random.RandomState(0).randint(0, 256, 768).astype(np.uint8).tobytes())
     picture.save(path)
     return ids
+
+
+def write_rgb16(path: Path, rgb: np.ndarray) -> None:
+    """A 16-bit RGB PNG by the standard's own words, so that no library's channel order decides about a test."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    h, w = rgb.shape[:2]
+    rows = b''.join(b'\0' + row.astype('>u2').tobytes() for row in rgb)
+    content = b'\x89PNG\r\n\x1a\n'
+    for kind, data in (
+        (b'IHDR', struct.pack('>IIBBBBB', w, h, 16, 2, 0, 0, 0)),
+        (b'IDAT', zlib.compress(rows)),
+        (b'IEND', b''),
+    ):
+        content += struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    path.write_bytes(content)
+
+
+def write_red16(path: Path, ids: np.ndarray, instance: int = 300) -> None:
+    """A label file as SYNTHIA's: red is the class, green the instance."""
+    rgb = np.zeros((*ids.shape, 3), np.uint16)
+    rgb[..., 0], rgb[..., 1] = ids, instance
+    write_rgb16(path, rgb)

@@ -4,18 +4,21 @@ import dataclasses
 import hashlib
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmuda.minicity import GENERATOR_VERSION, LAYOUTS, ensure, generate, make
 from mmuda.minicity.labels import PALETTE, TRAIN_ID
+from mmuda.minicity.pencil import SKY_DEPTH
 
 SMALL = dict(size=(32, 64), source=4, target_train=3, target_val=2, progress=False)
 PINNED = {
     'gta5': 'acea56cc4d6f5d9cb45f7e4a8e14dcaa6d5097a29ead359cb8057410d9059056',
     'cityscapes': '611c2b9cf3402cfe69b311f80db8a5fadae45df76e1f1585f9a09f87ee7f004c',
 }
+PINNED_SYNTHIA = '00f6ca7eb6bbfc1313be05e2fc4000d499735fded258a827ef5c4f666a86137c'
 
 
 def contents(root):
@@ -77,6 +80,41 @@ def test_cityscapes_layout(city, split, count):
         assert (image.mode, ids.dtype, ids.ndim) == ('RGB', np.uint8, 2)
         assert (ids == make(split, index, size=(32, 64)).label).all()
         assert (train_ids == TRAIN_ID[ids]).all()
+
+
+@pytest.fixture(scope='module')
+def synthia(tmp_path_factory):
+    root = tmp_path_factory.mktemp('synthia')
+    return root, generate(root, layouts=['gta5', 'synthia'], workers=1, **SMALL)
+
+
+def test_synthia_layout_holds_the_scenes_of_gta5(synthia):
+    root, manifest = synthia
+    assert manifest['layouts']['gta5']['sha256'] == PINNED['gta5']
+    assert manifest['layouts']['synthia'] == {'files': 3 * 4 + 1, 'sha256': PINNED_SYNTHIA}
+    assert (root / 'SYNTHIA/synthia_list/train.txt').read_text() == '0\n1\n2\n3\n'
+    for index in range(4):
+        images = [
+            Image.open(root / path) for path in (f'SYNTHIA/RGB/{index:07d}.png', f'GTA5/images/{index + 1:05d}.png')
+        ]
+        assert np.array_equal(*images)
+
+
+def test_synthia_labels_and_depth_are_16_bit_with_3_channels(synthia):
+    for index in range(4):
+        view = make('source', index, size=(32, 64))
+        label, depth = (
+            cv2.imread(str(synthia[0] / 'SYNTHIA' / folder / f'{index:07d}.png'), cv2.IMREAD_UNCHANGED)
+            for folder in ('GT/LABELS', 'Depth')
+        )
+        assert (label.dtype, label.shape) == (depth.dtype, depth.shape) == (np.uint16, (32, 64, 3))
+        assert set(np.unique(label[..., 2])) <= {*range(23)} - {13, 14, 22}
+        assert (label[..., :2] == 0).all()
+        assert ((label[..., 2] == 0) == (TRAIN_ID[view.label] == 255)).all()
+        assert (depth == depth[..., :1]).all()
+        sky = view.depth == SKY_DEPTH
+        assert (depth[sky] == 65535).all()
+        assert abs(depth[~sky, 0] / 100 - view.depth[~sky]).max() <= 0.005 + 1e-5
 
 
 def test_training_and_validation_cities_differ(city):

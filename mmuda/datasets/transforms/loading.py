@@ -11,6 +11,9 @@ from PIL import Image
 
 from mmuda.registry import TRANSFORMS
 
+_RGB16 = bytes([16, 2])  # bit depth and colour type, bytes 24 and 25 of a PNG
+_BROKEN = '{path}: empty, broken or cut-off label file ({size} bytes). Copy or download it again.'
+
 
 def decode_image(data: bytes, path: str) -> np.ndarray:
     """Decode a picture to BGR (H, W, 3) uint8.
@@ -34,15 +37,44 @@ def decode_ids(data: bytes, path: str) -> np.ndarray:
         picture = Image.open(BytesIO(data))
         ids = np.asarray(picture)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's three ways to say broken
+        raise ValueError(_BROKEN.format(path=path, size=len(data))) from error
+    if picture.mode == 'RGB' and data[24:26] == _RGB16:
         raise ValueError(
-            f'{path}: empty, broken or cut-off label file ({len(data)} bytes). Copy or download it again.'
-        ) from error
+            f"{path}: a 16-bit label file with 3 channels, such as SYNTHIA's GT/LABELS, among 8-bit ones. Put it "
+            "there and read it with SYNTHIADataset(label_kind='LABELS')."
+        )
     if picture.mode not in ('L', 'P'):
         raise ValueError(
             f'{path}: a label file holds one 8-bit id per pixel (grey or palette PNG), this one is of Pillow mode '
             f'{picture.mode}. Use the id files of the data set, not its colour pictures.'
         )
     return ids
+
+
+def decode_red16(data: bytes, path: str) -> np.ndarray:
+    """Decode a 16-bit label picture of 3 channels, SYNTHIA's GT/LABELS, to the ids in its red channel, (H, W) uint8.
+
+    With OpenCV: Pillow keeps the high bytes only, in which every id is 0 (STACK f21).
+
+    Raises:
+        ValueError: the bytes are no complete picture, or not one of that form; names ``path``.
+    """
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if picture is None:
+        raise ValueError(_BROKEN.format(path=path, size=len(data)))
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    if picture.dtype != np.uint16 or channels != 3:
+        raise ValueError(
+            f'{path}: a label file of GT/LABELS is a 16-bit PNG with 3 channels, this one has {channels} of '
+            f'{8 * picture.itemsize} bits. Restore the published file, or keep 8-bit ids in parsed_LABELS and read '
+            "them with label_kind='parsed_LABELS'."
+        )
+    red = picture[..., 2]
+    if red.max() > 255:
+        raise ValueError(
+            f'{path}: the red channel goes up to {red.max()}, which is no class id. Restore the published label file.'
+        )
+    return red.astype(np.uint8)
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
@@ -63,7 +95,7 @@ class LoadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class LoadLabels(BaseTransform):
-    """Load ``seg_map_path`` and map its ids through ``label_table``; 255 = ignore.
+    """Load ``seg_map_path`` with the data set's ``label_decoder`` and map its ids by ``label_table``; 255 = ignore.
 
     An item without ``seg_map_path`` (a folder of images to predict, a data set read without labels) passes unchanged.
 
@@ -83,7 +115,7 @@ class LoadLabels(BaseTransform):
         path = results.get('seg_map_path')
         if path is None:
             return results
-        ids = decode_ids(fileio.get(path), path)
+        ids = results['label_decoder'](fileio.get(path), path)
         if self.same_size and ids.shape != results['ori_shape']:
             (label_h, label_w), (image_h, image_w) = ids.shape, results['ori_shape']
             raise ValueError(
