@@ -17,6 +17,10 @@ class TestEHTDI(MethodTester):
     }
 
 
+class TestEHTDIEdge(TestEHTDI):
+    config = 'ehtdi/minicity_edge.py'
+
+
 class TestSupervised(MethodTester):
     config = 'baselines/minicity_source.py'
 

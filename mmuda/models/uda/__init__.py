@@ -1,6 +1,6 @@
 from .adabn import AdaBN
 from .base import UDASegmentor
-from .ehtdi import EHTDI
+from .ehtdi import EHTDI, EHTDIEdge
 from .supervised import Supervised
 
-__all__ = ['EHTDI', 'AdaBN', 'Supervised', 'UDASegmentor']
+__all__ = ['EHTDI', 'AdaBN', 'EHTDIEdge', 'Supervised', 'UDASegmentor']

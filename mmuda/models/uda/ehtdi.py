@@ -1,7 +1,7 @@
 """EHTDI: Exploring High-quality Target Domain Information for UDA semantic segmentation (Li et al., ACM MM 2022)."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,26 @@ from mmuda.models.losses import cross_entropy, probability_contrast, prototype_c
 from mmuda.models.losses.cross_entropy import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor
 from mmuda.registry import MODELS
+
+
+class Areas(NamedTuple):
+    """What is known of each pixel of the crops, (N, h, w) each; constants for the gradient.
+
+    Attributes:
+        truth: Class in the source crop, 255 = ignore.
+        pasted: Whether it is pasted on the target in ``mixed`` and ``calm``.
+        pseudo: Class predicted in the target crop, on the whole target image.
+        both_heads: Class predicted by both heads together on ``calm``.
+        confident: Whether the prediction that decides what is pasted back is sure of its class.
+        predicted: That class.
+    """
+
+    truth: Tensor
+    pasted: Tensor
+    pseudo: Tensor
+    both_heads: Tensor
+    confident: Tensor
+    predicted: Tensor
 
 
 @MODELS.register_module()
@@ -105,29 +125,39 @@ class EHTDI(UDASegmentor):
 
         with torch.no_grad():
             calm_main, calm_aux = self.upsample(calm_low, calm), self.upsample(calm_aux_low, calm)
-            conf, calm_label = softmax_confidence(calm_main)
-            confident = conf > self.confidence
             both_heads = (torch.softmax(calm_main.float(), 1) + torch.softmax(calm_aux.float(), 1)).argmax(1)
+            conf, predicted = softmax_confidence(self.confidence_logits(calm_main, target))
+        areas = Areas(label, pasted, pseudo, both_heads, conf > self.confidence, predicted)
 
-        back = paste(mixed, source['strong'], confident)
-        back_label = torch.where(confident, calm_label, label)
-        back_main = self.upsample(self.main_head(back), back)
-
-        proto_label = torch.where(pasted, label, torch.where(confident, calm_label, IGNORE))
+        proto_label = torch.where(pasted, label, torch.where(areas.confident, predicted, IGNORE))
         proto, pixel = self.contrast(mixed_low, calm_low, proto_label)
-        first = self.back_samples
         return {
-            'loss_mixed': self.target_weight
-            * cross_entropy(self.upsample(mixed_low, mixed), torch.where(pasted, label, pseudo)),
-            'loss_mixed_aux': self.target_weight
-            * self.aux_weight
-            * cross_entropy(self.upsample(mixed_aux_low, mixed), both_heads),
-            'loss_back': self.mix_weight * cross_entropy(back_main[first], back_label[first]),
+            **self.mixed_losses(self.upsample(mixed_low, mixed), self.upsample(mixed_aux_low, mixed), areas),
+            **self.back_losses(mixed, source['strong'], areas),
             'loss_proto': self.contrast_weight * proto,
             'loss_pixel': self.contrast_weight * pixel,
-            'confident_ratio': confident.float().mean(),
+            'confident_ratio': areas.confident.float().mean(),
             'pasted_ratio': pasted.float().mean(),
         }
+
+    def confidence_logits(self, calm: Tensor, target: Batch) -> Tensor:
+        """The logits (N, C, h, w) that decide what is pasted back: those of ``calm``."""
+        return calm
+
+    def mixed_losses(self, main: Tensor, aux: Tensor, areas: Areas) -> Losses:
+        """Cross entropy of both heads' logits (N, C, h, w) on ``mixed``."""
+        return {
+            'loss_mixed': self.target_weight * cross_entropy(main, mixed_label(areas)),
+            'loss_mixed_aux': self.target_weight * self.aux_weight * cross_entropy(aux, areas.both_heads),
+        }
+
+    def back_losses(self, mixed: Tensor, source: Tensor, areas: Areas) -> Losses:
+        """Cross entropy on ``back``: the confident areas of ``mixed`` on the strong view of the source."""
+        back = paste(mixed, source, areas.confident)
+        main = self.upsample(self.main_head(back), back)
+        label = torch.where(areas.confident, areas.predicted, areas.truth)
+        first = self.back_samples
+        return {'loss_back': self.mix_weight * cross_entropy(main[first], label[first])}
 
     @torch.no_grad()
     def pseudo_label(self, image: Tensor) -> Tensor:
@@ -147,6 +177,113 @@ class EHTDI(UDASegmentor):
         proto = [prototype_contrast(a, b, y, self.proto_scale) for a, b, y in views[self.proto_samples]]
         pixel = [probability_contrast(probabilities(a), probabilities(b), self.pixel_scale) for a, b, _ in views]
         return sum(proto) / len(views), sum(pixel) / len(views)
+
+
+@MODELS.register_module()
+class EHTDIEdge(EHTDI):
+    """EHTDI with edge enhancement: more weight where the two images meet (EHTDI spec 4.5).
+
+    .. code:: text
+
+     tgt  plain: the weak target view before pasting -> confidence, in place of that of calm (no gradient)
+          mixed: more cross entropy of both heads along the border of the pasted classes
+          back:  confident areas and pasted classes of mixed on the source -> cross entropy of both heads,
+                 more along the border of the confident areas
+
+    The weights are what finally stands before each term; in the reference they are products of other weights (T15).
+
+    Args:
+        border_weight: Weight of the cross entropies along the pasted border in ``mixed``; the auxiliary head has
+            ``aux_weight`` times as much.
+        back_border_weight: Weight of the main head's along the confident border in ``back``.
+        back_aux_weight: Weight of the auxiliary head's on the whole of ``back``.
+        border_gate: ``'sample'`` uses every border pixel there is. ``'pair'`` is the reference (T12): a border counts
+            only if both samples 0 and 1 have one, so a batch of one is an error.
+        **kwargs: Those of :class:`EHTDI`; ``back_samples`` holds for every term on ``back``.
+    """
+
+    def __init__(
+        self,
+        *,
+        border_weight: float = 0.1,
+        back_border_weight: float = 0.01,
+        back_aux_weight: float = 0.001,
+        border_gate: str = 'sample',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if border_gate not in ('pair', 'sample'):
+            raise ValueError(f"model.border_gate={border_gate!r}: choose one of ('pair', 'sample')")
+        self.border_weight = border_weight
+        self.back_border_weight = back_border_weight
+        self.back_aux_weight = back_aux_weight
+        self.border_gate = border_gate
+
+    def confidence_logits(self, calm: Tensor, target: Batch) -> Tensor:
+        """The logits (N, C, h, w) that decide what is pasted back: those of the weak target view before pasting."""
+        return self.upsample(self.main_head(target['weak']), target['weak'])
+
+    def mixed_losses(self, main: Tensor, aux: Tensor, areas: Areas) -> Losses:
+        """Cross entropy of both heads' logits (N, C, h, w) on ``mixed``, and once more along the pasted border."""
+        edge = self.gated(border(areas.pasted))
+        return {
+            **super().mixed_losses(main, aux, areas),
+            'loss_mixed_border': self.border_weight * cross_entropy(main, only(edge, mixed_label(areas))),
+            'loss_mixed_border_aux': self.border_weight
+            * self.aux_weight
+            * cross_entropy(aux, only(edge, areas.both_heads)),
+        }
+
+    def back_losses(self, mixed: Tensor, source: Tensor, areas: Areas) -> Losses:
+        """Cross entropy of both heads on ``back``, and of the main head once more along the confident border."""
+        back = paste(mixed, source, areas.pasted | areas.confident)
+        main, aux = (self.upsample(logits, back) for logits in self.heads(back))
+        from_target = areas.confident & ~areas.pasted  # all else shows the source, whose labels are true
+        label = torch.where(from_target, areas.predicted, areas.truth)
+        aux_label = torch.where(from_target, areas.both_heads, areas.truth)
+        edge = self.gated(border(areas.confident) & ~areas.pasted)
+        first = self.back_samples
+        return {
+            'loss_back': self.mix_weight * cross_entropy(main[first], label[first]),
+            'loss_back_border': self.back_border_weight * cross_entropy(main[first], only(edge, label)[first]),
+            'loss_back_aux': self.back_aux_weight * cross_entropy(aux[first], aux_label[first]),
+        }
+
+    def gated(self, edge: Tensor) -> Tensor:
+        """The border pixels (N, h, w) that count, as ``border_gate`` says; decided on the device."""
+        if self.border_gate == 'sample':
+            return edge
+        if len(edge) < 2:
+            raise ValueError(
+                "model.border_gate='pair' compares samples 0 and 1, but the batch has only one sample: "
+                "set model.border_gate='sample', or train_dataloader.batch_size to 2 or more"
+            )
+        return edge & edge[:2].flatten(1).any(1).all()
+
+
+def mixed_label(areas: Areas) -> Tensor:
+    """The label (N, h, w) of ``mixed``: the truth where it is pasted, the pseudo-label elsewhere."""
+    return torch.where(areas.pasted, areas.truth, areas.pseudo)
+
+
+def only(mask: Tensor, label: Tensor) -> Tensor:
+    """``label`` where ``mask`` is set, ignore elsewhere, (N, h, w) each."""
+    return torch.where(mask, label, IGNORE)
+
+
+def border(mask: Tensor) -> Tensor:
+    """The one pixel wide border of masks (..., h, w), bool: pixels at which the 2x2 window up and left is not constant.
+
+    Equal to OpenCV's dilation minus erosion by a 2x2 kernel of ones, at the edges of the image too. A window is
+    constant if both its columns and its lower row are.
+    """
+    down = mask[..., 1:, :] != mask[..., :-1, :]
+    right = mask[..., 1:] != mask[..., :-1]
+    edge = torch.zeros_like(mask)
+    edge[..., 1:, :] |= down
+    edge[..., 1:, 1:] |= down[..., :-1]
+    edge[..., 1:] |= right
+    return edge
 
 
 def probabilities(logits: Tensor) -> Tensor:
