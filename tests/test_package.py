@@ -67,3 +67,14 @@ def test_pins_satisfy_the_ranges():
     for name in ('runtime.txt', 'mminstall.txt', 'tests.txt'):
         for requirement in read(name):
             assert requirement.specifier.contains(pins[requirement.name]), requirement
+
+
+def test_readme_is_finished_and_its_paths_exist():
+    text = (ROOT / 'README.md').read_text()
+    assert not re.findall(r'^[A-Z]{4,}$', text, re.M)  # a placeholder
+    paths = re.findall(r'`((?:configs|mmuda|tools|tests|requirements)/[\w./-]*)`', text) + re.findall(
+        r'\]\((?!http|#)([^)]+)\)', text
+    )
+    missing = [path for path in paths if not (ROOT / path).exists()]
+    assert paths
+    assert not missing
