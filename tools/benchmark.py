@@ -195,7 +195,7 @@ def main() -> None:
     )
     began = time.time()
     table.run_all()
-    print(f'\n{table}\n{time.time() - began:.0f} s')
+    print(f'\n{table}\nall runs: {time.time() - began:.0f} s')
     (table.folder / 'table.txt').write_text(f'{table}\n')
     if args.sheet:
         print(f'picture sheet: {table.draw_sheet()}')
