@@ -1,6 +1,5 @@
 """The skeleton of a step: parts, several optimisers, several processes, both domains' batches."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -82,9 +81,8 @@ def test_evaluating_a_teacher_needs_one() -> None:
         UDASegmentor.__init__(TwoNetworks.__new__(TwoNetworks), student={}, evaluate='teacher')
 
 
-def _worker(rank: int, port: int, results: str) -> None:
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE='2')
-    torch.distributed.init_process_group('gloo')
+def _worker(rank: int, results: str) -> None:
+    torch.distributed.init_process_group('gloo', init_method=f'file://{results}/store', rank=rank, world_size=2)
     one, only_first, nowhere = (nn.Parameter(torch.zeros(2)) for _ in range(3))
     one.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
     if rank == 0:
@@ -95,7 +93,7 @@ def _worker(rank: int, port: int, results: str) -> None:
 
 
 def test_gradients_of_two_processes(tmp_path) -> None:
-    mp.spawn(_worker, args=(29500 + os.getpid() % 2000, str(tmp_path)), nprocs=2)
+    mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):
         one, only_first, nowhere = torch.load(tmp_path / f'{rank}.pt')
         assert one.tolist() == [1.5, 3.0]
