@@ -50,7 +50,6 @@ _NOT_STAMPED = (
     'persistent_workers',
     'pin_memory',
     'keep',
-    'seed',  # stamped as the stage's own
 )
 # Options that would have no effect, and what has.
 _ELSEWHERE = {
@@ -398,7 +397,9 @@ def _apply_init(stages: list[Stage], init: dict[str, str]) -> None:
 
 
 def _config_hash(cfg: Config) -> str:
-    return hashlib.sha256(json.dumps(_stamped(cfg.to_dict()), sort_keys=True, default=str).encode()).hexdigest()
+    kept = _stamped(cfg.to_dict())
+    kept.get('randomness', {}).pop('seed', None)  # stamped as the stage's own
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _stamped(node: Any) -> Any:
@@ -422,9 +423,10 @@ def file_hash(path: str | Path) -> str:
 
 
 def _outputs(folder: Path) -> dict[str, str]:
-    latest = folder / 'last_checkpoint'
-    names = {'last': Path(latest.read_text()).name if latest.is_file() else latest.name + ' (none)', 'best': 'best.pth'}
-    return {kind: str(folder / name) for kind, name in names.items() if (folder / name).is_file()}
+    files, latest = {'best': folder / 'best.pth'}, folder / 'last_checkpoint'
+    if latest.is_file():
+        files['last'] = folder / Path(latest.read_text()).name
+    return {kind: str(file) for kind, file in files.items() if file.is_file()}
 
 
 def _read_stamp(file: Path) -> dict:

@@ -192,6 +192,7 @@ def test_how_a_stage_loads_and_logs_does_not_change_it(recipe: Callable[..., Rec
     recipe().run()
     other = {'default_hooks.logger.interval': 3, 'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.keep': 5}
     assert actions(recipe(more=other)) == ['done', 'done']
+    assert actions(recipe(more={'minicity.seed': 1})) == ['todo', 'todo']  # another city is another run
 
 
 def test_a_setting_can_be_added_to_one_stage(options: dict, tmp_path: Path) -> None:
