@@ -100,9 +100,8 @@ class Table:
     def stamp(self, row: str, seed: int) -> dict:
         """The stamp of a finished run's last stage."""
         name, folder = self.rows[row][1], self.work_dir(row, seed)
-        checkpoint = (
-            folder / json.loads((folder / OUTPUTS).read_text())[name]['last']
-        )  # perhaps of an equal run elsewhere
+        outputs = json.loads((folder / OUTPUTS).read_text())
+        checkpoint = folder / outputs[name]['last']  # perhaps of an equal run elsewhere
         return {**json.loads((checkpoint.parent / 'stamp.json').read_text()), 'checkpoint': checkpoint}
 
     def score(self, row: str, seed: int) -> float:
@@ -129,7 +128,7 @@ class Table:
     def needs(self, row: str) -> list[str]:
         """Rows that train a stage this row starts with."""
         own = [stage['name'] for stage in self.recipe(row)[:-1]]
-        return [other for other in self.rows if other != row and self.rows[other][1] in own and 'AdaBN' not in other]
+        return [other for other in self.rows if self.rows[other][1] in own]
 
     def recipe(self, row: str) -> list[dict]:
         """The stages of a row's config."""
