@@ -6,15 +6,16 @@ python tools/test.py configs/ehtdi/gta2city.py best.pth --score-at labels --tta 
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
 
 from mmuda.engine.recipe import OUTPUTS, prepare_data
+from mmuda.utils.command_line import add_run_options, running
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,7 +24,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint, or the folder of a run (its last stage is taken)')
     parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
-    parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
     parser.add_argument('--work-dir', help='folder of the log; beside the checkpoint by default')
     parser.add_argument(
         '--tta',
@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', help='folder for the predicted masks, PNG of train ids')
     parser.add_argument('--show-dir', help='folder for pictures of image and prediction')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+    add_run_options(parser)
     return parser.parse_args()
 
 
@@ -74,6 +75,9 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg.merge_from_dict(args.cfg_options)
     checkpoint = find_checkpoint(Path(args.checkpoint), cfg, args.which)
     cfg.load_from = str(checkpoint)
+    cfg.launcher = args.launcher
+    if args.amp:
+        cfg.model.precision = args.amp
     cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
     if args.tta and args.score_at == 'network':
         sys.exit('error: --tta has no single network resolution to score at; leave --score-at out')
@@ -94,16 +98,10 @@ def build_config(args: argparse.Namespace) -> Config:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    if args.data_root:
-        os.environ['MMUDA_DATA'] = args.data_root
-    elif not os.environ.get('MMUDA_DATA'):
-        os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
-    cfg = build_config(args)
-
-    from mmengine.runner import Runner
-
-    prepare_data(cfg)
-    Runner.from_cfg(cfg).test()
+    with running(args):
+        cfg = build_config(args)
+        prepare_data(cfg)
+        Runner.from_cfg(cfg).test()
 
 
 if __name__ == '__main__':

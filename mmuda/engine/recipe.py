@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from mmengine import Config
-from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.dist import barrier, get_world_size, is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
@@ -50,6 +50,8 @@ _NOT_STAMPED = (
     'persistent_workers',
     'pin_memory',
     'keep',
+    'launcher',
+    'model_wrapper_cfg',
 )
 # Options that would have no effect, and what has.
 _ELSEWHERE = {
@@ -265,6 +267,7 @@ class Recipe:
         cfg.work_dir = str(stage.work_dir)
         cfg.randomness = dict(cfg.get('randomness', {}), seed=stage.seed)
         cfg.resume = resumed
+        cfg.launcher = 'pytorch' if is_distributed() else 'none'  # whichever it was, the processes have met
         cfg.load_from = _outputs(stage.work_dir)['last'] if resumed else start
         prepare_data(cfg)
         began = time.time()

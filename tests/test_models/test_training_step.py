@@ -87,15 +87,16 @@ def _worker(rank: int, results: str) -> None:
     one.grad = torch.tensor([1.0, 2.0]) * (rank + 1)
     if rank == 0:
         only_first.grad = torch.tensor([4.0, 8.0])
-    average_gradients([one, only_first, nowhere])
-    torch.save([one.grad, only_first.grad, nowhere.grad], f'{results}/{rank}.pt')
+    loss = average_gradients([one, only_first, nowhere], torch.tensor(3.0 * rank))
+    torch.save([one.grad, only_first.grad, nowhere.grad, loss], f'{results}/{rank}.pt')
     torch.distributed.destroy_process_group()
 
 
 def test_gradients_of_two_processes(tmp_path) -> None:
     mp.spawn(_worker, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):
-        one, only_first, nowhere = torch.load(tmp_path / f'{rank}.pt')
+        one, only_first, nowhere, loss = torch.load(tmp_path / f'{rank}.pt')
+        assert loss == 1.5
         assert one.tolist() == [1.5, 3.0]
         assert only_first.tolist() == [2.0, 4.0]  # zero on the process that has none
         assert nowhere is None  # weight decay must not move it

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
 from mmuda.registry import HOOKS
+from mmuda.utils.distributed import averaged_statistics
 
 
 @HOOKS.register_module()
@@ -24,6 +25,8 @@ class SafeCheckpointHook(Hook):
       read-only folder ends the run with the last good checkpoint in place.
     * When a validation falls on the same iteration the checkpoint is written after it. A run that is killed in between
       validates again when it is resumed, so its scores and its best checkpoint are those of an uninterrupted run.
+    * With several processes the weights carry the mean of their batch-norm statistics; each one's own are kept beside
+      them for a resume.
 
     Args:
         interval: Iterations between two checkpoints; None takes the validation interval.
@@ -37,6 +40,7 @@ class SafeCheckpointHook(Hook):
         self.interval = interval
         self.keep = keep
         self.save_best = save_best
+        self.rank_statistics: list[torch.Tensor] = []  # of every process
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save when due, unless a validation of this iteration comes first."""
@@ -65,6 +69,8 @@ class SafeCheckpointHook(Hook):
             'resumed_keys': dict(hub['resumed_keys']),
         }
         checkpoint['meta'] = _plain(checkpoint['meta'])
+        if self.rank_statistics:
+            checkpoint['rank_statistics'] = torch.stack(self.rank_statistics).cpu()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Turn the tensors back into a log history."""
@@ -101,7 +107,9 @@ class SafeCheckpointHook(Hook):
         path, part = Path(runner.work_dir, name), Path(runner.work_dir, f'{name}.part')
         try:
             meta = {'epoch': 0, 'iter': step}
-            runner.save_checkpoint(runner.work_dir, part.name, meta=meta, by_epoch=False, **what)
+            with averaged_statistics(runner.model) as own:
+                self.rank_statistics = [] if own is None else all_gather(own)
+                runner.save_checkpoint(runner.work_dir, part.name, meta=meta, by_epoch=False, **what)
             if is_main_process():
                 os.replace(part, path)
         except OSError as error:

@@ -18,6 +18,8 @@ from mmuda.utils.weights import adapt_state
 Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 
+PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
 
 class UDASegmentor(BaseSegmentor):
     """Trains a stock segmentor (the student) by the parts of a method.
@@ -41,6 +43,9 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: Usually a ``mmuda.DomainDataPreprocessor``.
         teacher: Arguments of :class:`MeanTeacher`; None trains without one.
         evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: what the networks compute in, in training and prediction. Weights,
+            logits, losses, batch-norm statistics and the teacher's average stay in fp32. The half precisions lay
+            tensors out channels last; fp16 scales the losses, all optimisers sharing one scale.
         pretrained: Always None, like the next two: mmseg's ``init_model`` passes it to every segmentor.
         train_cfg: Always None.
         init_cfg: Always None.
@@ -52,6 +57,7 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         teacher: dict | None = None,
         evaluate: str = 'student',
+        precision: str = 'fp32',
         pretrained: None = None,
         train_cfg: None = None,
         init_cfg: dict | None = None,
@@ -63,7 +69,13 @@ class UDASegmentor(BaseSegmentor):
             )
         if evaluate not in ('student', 'teacher') or (evaluate == 'teacher' and teacher is None):
             raise ValueError(f"model.evaluate={evaluate!r}: choose 'student', or 'teacher' together with model.teacher")
+        if precision not in PRECISIONS:
+            raise ValueError(f'model.precision={precision!r}: choose one of {list(PRECISIONS)}')
+        self.precision = precision
+        self.scaler = torch.amp.GradScaler('cuda' if torch.cuda.is_available() else 'cpu', enabled=precision == 'fp16')
         self.student = MODELS.build(student)
+        if precision != 'fp32':
+            self.student.to(memory_format=torch.channels_last)
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
         self._register_load_state_dict_pre_hook(self._before_load)
@@ -83,7 +95,11 @@ class UDASegmentor(BaseSegmentor):
         """
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, Tensor]:
-        """One iteration: see the class. Returns every term for the log, and their sum as ``loss``."""
+        """One iteration: see the class.
+
+        Returns:
+            Every term of this process for the log, and as ``loss`` their sum, the mean over all processes.
+        """
         optimizers = list(optim_wrapper.values()) if isinstance(optim_wrapper, OptimWrapperDict) else [optim_wrapper]
         data = self.data_preprocessor(data, training=True)
         for optimizer in optimizers:
@@ -92,24 +108,33 @@ class UDASegmentor(BaseSegmentor):
         total = torch.zeros((), device=self.data_preprocessor.device)
         for name, terms in self.parts(data):
             loss, _ = self.parse_losses(terms)
-            optimizers[0].backward(loss)
+            self.scaler.scale(loss).backward()
             total = total + loss.detach()
             log |= {f'{name}.{term}': value.detach() for term, value in terms.items()}
-        average_gradients(self.parameters())
+        total = average_gradients(self.parameters(), total)
         for optimizer in optimizers:
-            optimizer.step()
+            self.scaler.step(optimizer)  # without fp16 nothing but optimizer.step()
+        self.scaler.update()
         if self.teacher is not None:
             self.teacher.update(self.student)
         return {'loss': total, **log}
 
     def heads(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The student's low-resolution logits of the main and the auxiliary head, each (N, C, h, w)."""
-        features = self.student.extract_feat(image)
-        return self.student.decode_head(features), self.student.auxiliary_head(features)
+        with self.autocast():
+            features = self.student.extract_feat(image)
+            main, aux = self.student.decode_head(features), self.student.auxiliary_head(features)
+        return main.float(), aux.float()
 
     def main_head(self, image: Tensor) -> Tensor:
         """The student's low-resolution logits of the main head alone, (N, C, h, w)."""
-        return self.student.decode_head(self.student.extract_feat(image))
+        with self.autocast():
+            return self.student.decode_head(self.student.extract_feat(image)).float()
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks compute in ``precision``; what follows them stays outside, in fp32."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.data_preprocessor.device.type, dtype=dtype, enabled=dtype is not None)
 
     def upsample(self, logits: Tensor, like: Tensor) -> Tensor:
         """Logits (N, C, h, w) at the height and width of ``like``, bilinear as the student's heads align corners."""
@@ -131,10 +156,12 @@ class UDASegmentor(BaseSegmentor):
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Predictions of the evaluated network; see mmseg's ``EncoderDecoder.predict``."""
-        return self.network.predict(inputs, data_samples)
+        with self.autocast():
+            return self.network.predict(inputs, data_samples)
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
-        return self.network(inputs, data_samples, mode='tensor')
+        with self.autocast():
+            return self.network(inputs, data_samples, mode='tensor')
 
     def extract_feat(self, inputs: Tensor) -> Any:
         """Features of the evaluated network."""
@@ -150,6 +177,17 @@ class UDASegmentor(BaseSegmentor):
 
     # --------------------------------------------------------------------------------------------- hand-over
 
+    def get_extra_state(self) -> Tensor:
+        """The scale of fp16 losses and the steps since it last changed; zeros without one."""
+        state = self.scaler.state_dict()
+        return torch.tensor([state.get('scale', 0.0), state.get('_growth_tracker', 0)])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore the scale."""
+        if self.scaler.is_enabled() and state[0]:
+            scale, tracker = state.tolist()
+            self.scaler.load_state_dict(self.scaler.state_dict() | {'scale': scale, '_growth_tracker': int(tracker)})
+
     def init_weights(self) -> None:
         """Initialise the student; the teacher starts as its copy."""
         self.student.init_weights()
@@ -158,3 +196,4 @@ class UDASegmentor(BaseSegmentor):
 
     def _before_load(self, state: dict, prefix: str, *_: Any) -> None:
         adapt_state(state, self, prefix)
+        state.setdefault(f'{prefix}_extra_state', self.get_extra_state())  # a start from elsewhere has no scale

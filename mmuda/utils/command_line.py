@@ -1,0 +1,43 @@
+"""What the commands that run a model have in common."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mmuda.utils.distributed import LAUNCHERS, launch
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data-root``, ``--amp`` and ``--launcher``; :func:`running` follows the first and the last."""
+    parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='bf16',
+        choices=['bf16', 'fp16'],
+        help='compute the networks in this precision; bf16 if none is named',
+    )
+    parser.add_argument(
+        '--launcher', choices=LAUNCHERS, default='none', help='how several processes were started; see dist_*.sh'
+    )
+    parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)  # older launchers pass it
+
+
+@contextmanager
+def running(args: argparse.Namespace) -> Iterator[None]:
+    """The environment that the options ask for: the data folder and, with a launcher, the group of processes."""
+    if args.data_root:
+        os.environ['MMUDA_DATA'] = args.data_root
+    elif not os.environ.get('MMUDA_DATA'):
+        os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
+    try:
+        launch(args.launcher)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    yield
+    if torch.distributed.is_initialized():  # not after an error: the others would be waited for
+        torch.distributed.destroy_process_group()
