@@ -11,8 +11,8 @@ from mmuda.registry import MODEL_WRAPPERS
 class StepParallel(nn.Module):
     """Forwards the steps of a :class:`UDASegmentor` in each process.
 
-    There is nothing more to it: the runner broadcasts the start weights, and the step itself averages its gradients in one
-    all-reduce. MMEngine's ``MMDistributedDataParallel`` would ignore a model's own ``train_step`` and run ``loss()``.
+    There is nothing more to it: the runner broadcasts the start weights, and the step itself averages its gradients in
+    one all-reduce. MMEngine's ``MMDistributedDataParallel`` would ignore a model's own ``train_step``.
 
     Args:
         module: The model.

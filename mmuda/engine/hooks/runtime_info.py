@@ -11,7 +11,7 @@ from mmuda.registry import HOOKS
 
 @HOOKS.register_module()
 class DeferredInfoHook(RuntimeInfoHook):
-    """MMEngine's ``RuntimeInfoHook``, but what a step returns stays on the device until the log or a checkpoint wants it.
+    """MMEngine's ``RuntimeInfoHook``, but a step's terms stay on the device until the log or a checkpoint wants them.
 
     MMEngine's reads every term back at every iteration, and the device stands still each time.
     """

@@ -43,9 +43,9 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: Usually a ``mmuda.DomainDataPreprocessor``.
         teacher: Arguments of :class:`MeanTeacher`; None trains without one.
         evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: what the networks compute in, in training and prediction. Weights,
-            logits, losses, batch-norm statistics and the teacher's average stay in fp32. The half precisions lay
-            tensors out channels last; fp16 scales the losses, all optimisers sharing one scale.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: what the networks compute in, in training and prediction.
+            Weights, logits, losses, batch-norm statistics and the teacher's average stay in fp32. The half precisions
+            lay tensors out channels last; fp16 scales the losses, all optimisers sharing one scale.
         pretrained: Always None, like the next two: mmseg's ``init_model`` passes it to every segmentor.
         train_cfg: Always None.
         init_cfg: Always None.
