@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import DictAction
 
-from mmuda.engine.recipe import Recipe, RecipeError
+from mmuda.engine.recipe import Recipe
 from mmuda.utils.command_line import add_run_options, running
 
 
@@ -50,17 +50,12 @@ def main() -> None:
     args = parse_args()
     options = args.cfg_options | ({'model.precision': args.amp} if args.amp else {})
     init = dict(item.split('=', 1) for item in args.init)
-    try:
-        with running(args):
-            recipe = Recipe.load(
-                args.config, args.work_dir, options=options, init=init, seed=args.seed, resume=args.resume
-            )
-            if args.dry_run:
-                print(recipe.table())
-            else:
-                recipe.run()
-    except (RecipeError, OSError, FloatingPointError) as error:
-        sys.exit(f'error: {error}')
+    with running(args):
+        recipe = Recipe.load(args.config, args.work_dir, options=options, init=init, seed=args.seed, resume=args.resume)
+        if args.dry_run:
+            print(recipe.table())
+        else:
+            recipe.run()
 
 
 if __name__ == '__main__':

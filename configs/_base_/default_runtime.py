@@ -19,5 +19,5 @@ custom_hooks = [
     dict(type='mmuda.FiniteLossHook', interval=50),
     dict(type='mmuda.RankStatisticsHook'),
 ]
-model_wrapper_cfg = dict(type='mmuda.StepParallel')  # of several processes
+model_wrapper_cfg = dict(type='mmuda.models.StepParallel')  # MMEngine looks it up by its whole name
 tta_model = dict(type='SegTTAModel')

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from mmuda.utils.distributed import LAUNCHERS, launch
+from mmuda.engine.recipe import RecipeError
+from mmuda.utils.distributed import LAUNCHERS, LaunchError, launch
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -29,15 +30,18 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def running(args: argparse.Namespace) -> Iterator[None]:
-    """The environment that the options ask for: the data folder and, with a launcher, the group of processes."""
+    """The environment that the options ask for: the data folder and, with a launcher, the group of processes.
+
+    An error that the user can mend ends the command with its sentence.
+    """
     if args.data_root:
         os.environ['MMUDA_DATA'] = args.data_root
     elif not os.environ.get('MMUDA_DATA'):
         os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
     try:
         launch(args.launcher)
-    except ValueError as error:
+        yield
+    except (LaunchError, RecipeError, OSError, FloatingPointError) as error:
         sys.exit(f'error: {error}')
-    yield
     if torch.distributed.is_initialized():  # not after an error: the others would be waited for
         torch.distributed.destroy_process_group()

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 
 
+class LaunchError(RuntimeError):
+    """Processes that cannot meet as asked; the message names the cure."""
+
+
 def launch(launcher: str) -> None:
     """Join the other processes of this run: NCCL on GPUs, gloo on a CPU.
 
@@ -18,20 +22,20 @@ def launch(launcher: str) -> None:
         launcher: ``'none'`` for a single process, ``'pytorch'`` under torchrun, ``'slurm'`` under srun.
 
     Raises:
-        ValueError: If the launcher's environment is not there.
+        LaunchError: If the launcher's environment is not there.
     """
     if launcher == 'none':
         return
     if launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise ValueError('--launcher pytorch needs torchrun: start this by tools/dist_train.sh or tools/dist_test.sh')
+        raise LaunchError('--launcher pytorch needs torchrun: start this by tools/dist_train.sh or tools/dist_test.sh')
     if launcher == 'slurm' and 'SLURM_PROCID' not in os.environ:
-        raise ValueError('--launcher slurm needs srun: start this by tools/slurm_train.sh or tools/slurm_test.sh')
+        raise LaunchError('--launcher slurm needs srun: start this by tools/slurm_train.sh or tools/slurm_test.sh')
     if torch.cuda.is_available():
         init_dist(launcher)
     elif launcher == 'pytorch':
         torch.distributed.init_process_group('gloo')  # MMEngine's own way asks for a GPU
     else:
-        raise ValueError('--launcher slurm needs GPUs; on CPUs run torchrun under srun, with --launcher pytorch')
+        raise LaunchError('--launcher slurm needs GPUs; on CPUs run torchrun under srun, with --launcher pytorch')
 
 
 @torch.no_grad()

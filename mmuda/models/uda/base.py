@@ -73,9 +73,7 @@ class UDASegmentor(BaseSegmentor):
             raise ValueError(f'model.precision={precision!r}: choose one of {list(PRECISIONS)}')
         self.precision = precision
         self.scaler = torch.amp.GradScaler('cuda' if torch.cuda.is_available() else 'cpu', enabled=precision == 'fp16')
-        self.student = MODELS.build(student)
-        if precision != 'fp32':
-            self.student.to(memory_format=torch.channels_last)
+        self.student = MODELS.build(student).to(memory_format=self.memory_format)
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
         self._register_load_state_dict_pre_hook(self._before_load)
@@ -145,6 +143,11 @@ class UDASegmentor(BaseSegmentor):
     # -------------------------------------------------------------------------------------------- prediction
 
     @property
+    def memory_format(self) -> torch.memory_format:
+        """How the networks' weights lie in memory; what they compute follows."""
+        return torch.contiguous_format if self.precision == 'fp32' else torch.channels_last
+
+    @property
     def network(self) -> nn.Module:
         """The plain segmentor that is evaluated."""
         return self.teacher.model if self.evaluate == 'teacher' else self.student
@@ -190,7 +193,9 @@ class UDASegmentor(BaseSegmentor):
 
     def init_weights(self) -> None:
         """Initialise the student; the teacher starts as its copy."""
+        self.student.to(memory_format=torch.contiguous_format)  # random numbers are filled in in memory's order
         self.student.init_weights()
+        self.student.to(memory_format=self.memory_format)
         if self.teacher is not None:
             self.teacher.copy_from(self.student)
 

@@ -1,0 +1,213 @@
+"""Several processes (gloo on a CPU): the same gradients as one, the same weights everywhere, exact resume."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from helpers import ROOT, run_tool
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.dist import get_rank
+from mmengine.runner import Runner
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmuda.engine.optimizers import NetworkOptimConstructor
+from mmuda.engine.recipe import Recipe
+from mmuda.models.uda import UDASegmentor
+from mmuda.registry import DATASETS, MODELS
+from mmuda.utils.checkpoint import load_safe
+from mmuda.utils.distributed import LaunchError, averaged_statistics, flat_statistics, launch
+
+CROPS = {
+    'ehtdi:train_dataloader.dataset.source.pipeline.4.size': (32, 32),
+    'ehtdi:train_dataloader.dataset.target.pipeline.3.size': (32, 32),
+}
+
+
+def in_two_processes(work: Callable[..., None], folder: Path, *args: object) -> None:
+    """Call ``work(folder, *args)`` in two processes that have met."""
+    mp.start_processes(_enter, args=(work, folder, *args), nprocs=2, start_method='fork')
+
+
+def _enter(rank: int, work: Callable[..., None], folder: Path, *args: object) -> None:
+    folder.mkdir(exist_ok=True)
+    store = f'file://{folder}/store'
+    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
+    work(folder, *args)
+    torch.distributed.destroy_process_group()
+
+
+def method(cfg: Config) -> UDASegmentor:
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model.train()
+
+
+def optimizer(cfg: Config) -> NetworkOptimConstructor:
+    settings = {key: value for key, value in cfg.optim_wrapper.items() if key not in ('constructor', 'paramwise_cfg')}
+    return NetworkOptimConstructor(settings, cfg.optim_wrapper.paramwise_cfg)
+
+
+def batch(cfg: Config, numbers: Iterator[int]) -> dict:
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    data = default_collate([dataset[number] for number in numbers])
+    for name in ('label', 'weak_label'):
+        label = data['source'][name]
+        label[label == 255] = 0  # a mean over pixels is a mean over samples when none is ignored
+    return data
+
+
+@pytest.fixture
+def cfg(load) -> Config:
+    crops = {key.removeprefix('ehtdi:'): value for key, value in CROPS.items()}
+    return load('ehtdi/minicity.py', **crops)
+
+
+# ------------------------------------------------------------------------------------------------------- one step
+
+
+def _gradients(cfg: Config, data: dict) -> dict[str, Tensor]:
+    """Of one step with batch norm in eval mode."""
+    model = method(cfg)
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+    cfg.optim_wrapper.optimizer.lr = 0.0
+    model.train_step(data, optimizer(cfg)(model))
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def _save_gradients(folder: Path, cfg: Config) -> None:
+    numbers = range(get_rank() * 2, get_rank() * 2 + 2)
+    torch.save(_gradients(cfg, batch(cfg, numbers)), folder / f'{get_rank()}.pt')
+
+
+@pytest.mark.parametrize('method_type', ['mmuda.EHTDI', 'mmuda.EHTDIEdge'])
+def test_two_processes_have_the_gradients_of_the_joint_batch(cfg: Config, tmp_path: Path, method_type: str) -> None:
+    cfg.model.type = method_type
+    if method_type == 'mmuda.EHTDIEdge':  # their mean is over the border's pixels, whose number differs by sample
+        cfg.model.border_weight = cfg.model.back_border_weight = 0.0
+    joint = _gradients(cfg, batch(cfg, range(4)))
+    in_two_processes(_save_gradients, tmp_path, cfg)
+    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
+    assert first.keys() == second.keys() == joint.keys()
+    for name, gradient in joint.items():
+        assert torch.equal(first[name], second[name])
+        assert (first[name] - gradient).abs().max() <= 1e-5 * gradient.abs().max(), name
+
+
+# ------------------------------------------------------------------------------------------------------- ten steps
+
+
+def _train_ten(folder: Path, cfg: Config) -> None:
+    model = method(cfg)
+    wrapper = optimizer(cfg)(model)
+    data = batch(cfg, range(get_rank() * 2, get_rank() * 2 + 2))
+    losses = [model.train_step(data, wrapper)['loss'] for _ in range(10)]
+    own = flat_statistics(model)
+    with averaged_statistics(model):
+        mean = flat_statistics(model)
+    assert torch.equal(flat_statistics(model), own)
+    parameters = dict(model.named_parameters())
+    steps = wrapper.optimizer.state_dict()['state']
+    torch.save(dict(losses=losses, own=own, mean=mean, parameters=parameters, steps=steps), folder / f'{get_rank()}.pt')
+
+
+def test_processes_stay_equal_but_for_their_statistics(cfg: Config, tmp_path: Path) -> None:
+    in_two_processes(_train_ten, tmp_path, cfg)
+    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
+    assert first['losses'] == second['losses']
+    assert any(name.startswith('teacher') for name in first['parameters'])
+    for name, parameter in first['parameters'].items():
+        assert torch.equal(parameter, second['parameters'][name]), name
+    for key, state in first['steps'].items():
+        assert all(torch.equal(value, second['steps'][key][name]) for name, value in state.items())
+    assert not torch.equal(first['own'], second['own'])
+    assert torch.equal(first['mean'], second['mean'])
+    torch.testing.assert_close(first['mean'], (first['own'] + second['own']) / 2)
+
+
+# ---------------------------------------------------------------------------------------------------- whole runs
+
+
+def _run(folder: Path, options: dict, work_dir: str, death: tuple[str, int] | None) -> None:
+    """Train the recipe; die, both processes, at an event of an iteration of the last stage."""
+    more = {'train_cfg.max_iters': 6, 'train_cfg.val_interval': 4, 'default_hooks.checkpoint.interval': 2}
+    more |= {'source:train_cfg.max_iters': 1, 'train_dataloader.batch_size': 1, 'default_hooks.logger.interval': 3}
+    plain = Runner.call_hook
+
+    def call_hook(self: Runner, name: str, **kwargs) -> None:
+        if (name, self.iter) == death and '01_ehtdi' in self.work_dir:
+            os.kill(os.getpid(), signal.SIGKILL)
+        plain(self, name, **kwargs)
+
+    Runner.call_hook = call_hook
+    recipe = Recipe.load(
+        ROOT / 'configs/ehtdi/minicity.py', folder / work_dir, options=options | CROPS | more, resume=True
+    )
+    recipe.run()
+
+
+def tensors(node: object, name: str = '') -> dict[str, Tensor]:
+    """Every tensor of a checkpoint by its place in it, times aside."""
+    if isinstance(node, Tensor):
+        return {} if 'time' in name else {name: node}
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    return {place: tensor for key, item in items for place, tensor in tensors(item, f'{name}.{key}').items()}
+
+
+@pytest.mark.parametrize(
+    'death', [('after_val_epoch', 4), *(pytest.param(d, marks=pytest.mark.slow) for d in (('before_train_iter', 3),))]
+)
+def test_two_killed_processes_resume_exactly(options: dict, tmp_path: Path, death: tuple[str, int]) -> None:
+    in_two_processes(_run, tmp_path / 'a', options, 'run', None)
+    whole = load_safe(tmp_path / 'a/run/01_ehtdi/iter_6.pth')
+    with pytest.raises(mp.ProcessExitedException):
+        in_two_processes(_run, tmp_path / 'b', options, 'run', death)
+    (tmp_path / 'b/store').unlink()
+    in_two_processes(_run, tmp_path / 'b', options, 'run', None)
+    resumed = load_safe(tmp_path / 'b/run/01_ehtdi/iter_6.pth')
+    one, two = tensors(whole), tensors(resumed)
+    assert one.keys() == two.keys()
+    torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True)  # a class that no image shows scores nan
+    assert whole['rank_statistics'].shape[0] == 2
+    assert not torch.equal(*whole['rank_statistics'])
+    assert one['.message_hub.log_scalars.train/loss.0'].shape == (6,)
+
+
+def test_the_scripts(options: dict, city: Path, tmp_path: Path) -> None:
+    settings = options | CROPS | {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2}
+    given = [f'{key}={str(value).replace(" ", "")}' for key, value in settings.items()]
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHON': os.sys.executable}
+
+    def bash(*command: object) -> str:
+        done = subprocess.run(['bash', *map(str, command)], capture_output=True, text=True, env=environment, cwd=ROOT)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    config, common = 'configs/ehtdi/minicity.py', ('--data-root', city, '--cfg-options', *given)
+    text = bash('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'run', *common)
+    assert text.count('finished: ') == 1  # one process speaks
+    given = [item.replace('val_data', 'test_data') for item in given if item.startswith(('model', 'minicity', 'val'))]
+    common = ('--data-root', city, '--cfg-options', *given)
+    two = bash('tools/dist_test.sh', config, tmp_path / 'run', 2, *common)
+    one = run_tool('test.py', config, tmp_path / 'run', *common).stdout
+    found = [re.findall(r'mIoU: [\d.]+.*?  data_time', output)[-1] for output in (text, two, one)]
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_launcher_needs_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('RANK', 'SLURM_PROCID'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LaunchError, match=r'needs torchrun.*dist_train\.sh'):
+        launch('pytorch')
+    with pytest.raises(LaunchError, match=r'needs srun.*slurm_train\.sh'):
+        launch('slurm')
