@@ -1,7 +1,15 @@
 from .checkpoint import SafeCheckpointHook
 from .finite_loss import FiniteLossHook
 from .iteration_seed import IterationSeedHook
+from .label_firewall import LabelFirewallHook
 from .rank_statistics import RankStatisticsHook
 from .runtime_info import DeferredInfoHook
 
-__all__ = ['DeferredInfoHook', 'FiniteLossHook', 'IterationSeedHook', 'RankStatisticsHook', 'SafeCheckpointHook']
+__all__ = [
+    'DeferredInfoHook',
+    'FiniteLossHook',
+    'IterationSeedHook',
+    'LabelFirewallHook',
+    'RankStatisticsHook',
+    'SafeCheckpointHook',
+]
