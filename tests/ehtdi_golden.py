@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from mmuda.models.uda import UDASegmentor
+from mmuda.models.losses import auxiliary_loss
+from mmuda.models.uda import UDASegmentor, ehtdi
 from mmuda.registry import MODELS
 
 GOLDEN = Path(__file__).parent / 'golden' / 'ehtdi'
@@ -88,6 +90,19 @@ def crops(golden: np.lib.npyio.NpzFile) -> dict[str, dict[str, torch.Tensor]]:
     return {'source': source, 'target': target}
 
 
+def note_cross_entropies(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(label, value) of every cross entropy that EHTDI takes from now on, of the main head and of auxiliary ones."""
+    plain, calls = ehtdi.cross_entropy, []
+
+    def noted(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        calls.append((label, plain(logits, label)))
+        return calls[-1][1]
+
+    for names in (vars(ehtdi), auxiliary_loss.__globals__):
+        monkeypatch.setitem(names, 'cross_entropy', noted)
+    return calls
+
+
 class Recorded:
     """Put before a method: its network passes are a golden's tensors, and it notes the images it is asked about."""
 
@@ -105,12 +120,12 @@ class Recorded:
         model.calls, model.seen, model.full = golden['calls'].tolist(), {}, {}
         return model
 
-    def heads(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def heads(self, image: torch.Tensor) -> list[torch.Tensor]:
         name = self.calls.pop(0)
         self.seen[name] = image
         low = self.leaves.get(f'{name}_lowres', self.leaves[f'{name}_main'])
         self.full[id(low)] = self.leaves[f'{name}_main']
-        return low, self.leaves[f'{name}_aux']
+        return [low, self.leaves[f'{name}_aux']]
 
     def main_head(self, image: torch.Tensor) -> torch.Tensor:
         return self.heads(image)[0]

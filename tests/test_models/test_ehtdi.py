@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ehtdi_golden import GOLDEN, REFERENCE, Recorded, keys_for, network, ours
+from ehtdi_golden import GOLDEN, REFERENCE, Recorded, keys_for, network, note_cross_entropies, ours
 from mmengine.optim import OptimWrapper
 from plain_ehtdi import draw_and_paste
 from torch import nn
@@ -22,23 +22,15 @@ class RecordedEHTDI(Recorded, EHTDI):
 @pytest.mark.parametrize('case', ['mainA', 'mainC'])
 def test_one_iteration_equals_the_reference(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     golden = np.load(GOLDEN / f'iter_{case}.npz')
-    labels, values = [], []
-    plain = ehtdi.cross_entropy
-
-    def noted(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        labels.append(label)
-        values.append(plain(logits, label))
-        return values[-1]
-
-    monkeypatch.setattr(ehtdi, 'cross_entropy', noted)
+    entropies = note_cross_entropies(monkeypatch)
     model = RecordedEHTDI.from_golden(golden)
     model.back_propagate(golden)
     for name, key in (('aug', 'x_aug'), ('w', 'x_w'), ('st', 'x_st')):
         assert torch.equal(model.seen[name], torch.from_numpy(golden[f'mixed/{key}']))
-    src_label, _, y_mixed, both_heads, y_back = labels
+    (src_label, _, y_mixed, all_heads, y_back), values = zip(*entropies, strict=True)
     assert torch.equal(src_label, ours(golden['src_label']))
     assert torch.equal(y_mixed, ours(golden['mixed/y_aug_1']))
-    assert torch.equal(both_heads, ours(golden['label_2_w']))
+    assert torch.equal(all_heads, ours(golden['label_2_w']))
     assert torch.equal(y_back, ours(golden['mixed/s_t_y'])[:1])
     in_their_order = torch.stack([values[i] for i in (0, 1, 4, 2, 3)]).detach()  # back before the two of mixed
     np.testing.assert_allclose(in_their_order, golden['ce_values_in_call_order'], rtol=1e-5)

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from ehtdi_golden import GOLDEN, Recorded, crops, network, ours
+from ehtdi_golden import GOLDEN, Recorded, crops, network, note_cross_entropies, ours
 
-import mmuda.models.uda.ehtdi as ehtdi
 from mmuda.models.uda import EHTDI, EHTDIEdge
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.models.uda.ehtdi import Areas, border
@@ -50,41 +49,39 @@ def test_one_iteration_equals_the_reference(monkeypatch: pytest.MonkeyPatch) -> 
     golden = np.load(GOLDEN / 'iter_edgeA.npz')
     model = RecordedEHTDIEdge.from_golden(golden, border_gate='pair')
 
-    def calls_of(owner: object, name: str) -> list[tuple]:
-        """(arguments, result, whether autograd is on) of every call from now on."""
-        plain, calls = getattr(owner, name), []
+    def calls_of(name: str) -> list[tuple]:
+        """(arguments, whether autograd is on) of every call of the model from now on."""
+        plain, calls = getattr(model, name), []
 
         def noted(*args: torch.Tensor) -> object:
-            calls.append((args, plain(*args), torch.is_grad_enabled()))
-            return calls[-1][1]
+            calls.append((args, torch.is_grad_enabled()))
+            return plain(*args)
 
-        monkeypatch.setattr(owner, name, noted)
+        monkeypatch.setattr(model, name, noted)
         return calls
 
-    entropies, contrasts, passes = (
-        calls_of(*what) for what in ((ehtdi, 'cross_entropy'), (model, 'contrast'), (model, 'heads'))
-    )
+    entropies, contrasts, passes = note_cross_entropies(monkeypatch), calls_of('contrast'), calls_of('heads')
     model.back_propagate(golden)
-    assert [with_grad for _, _, with_grad in passes] == golden['calls_with_grad'].tolist()
+    assert [with_grad for _, with_grad in passes] == golden['calls_with_grad'].tolist()
     for name, image in (('aug', 'mixed/x_aug'), ('w', 'mixed/x_w'), ('w_ori', 'in/tgt_weak'), ('st', 'mixed/x_st')):
         assert torch.equal(model.seen[name], torch.from_numpy(golden[image]))
 
     pasted, confident = (torch.from_numpy(golden[key]).bool() for key in ('bord_mask', 'bord_mask_ts'))
-    y_mixed, both_heads = ours(golden['mixed/y_aug_1']), ours(golden['label_2_w'])
+    y_mixed, all_heads = ours(golden['mixed/y_aug_1']), ours(golden['label_2_w'])
     y_back, y_back_aux = ours(golden['mixed/s_t_y'])[:1], ours(golden['s_t_y_2'])[:1]
     labels = [
         ours(golden['src_label']),
         ours(golden['src_label']),
         y_mixed,
-        both_heads,
+        all_heads,
         torch.where(pasted, y_mixed, 255),
-        torch.where(pasted, both_heads, 255),
+        torch.where(pasted, all_heads, 255),
         y_back,
         torch.where(confident[:1], y_back, 255),
         y_back_aux,
     ]
-    for number, ((args, _, _), label) in enumerate(zip(entropies, labels, strict=True)):
-        assert torch.equal(args[1], label), number
+    for number, ((found, _), label) in enumerate(zip(entropies, labels, strict=True)):
+        assert torch.equal(found, label), number
     assert torch.equal(contrasts[0][0][2], ours(golden['label_fuse_st']))
 
     # theirs: both of the source, the three of back, then per head of mixed the border and the whole
@@ -105,6 +102,26 @@ def test_every_pass_updates_the_statistics(method: type[UDASegmentor], passes: i
     assert int(model.student.backbone.bn.num_batches_tracked) == passes
 
 
+@pytest.mark.parametrize('method', [EHTDI, EHTDIEdge])
+def test_auxiliary_terms_are_those_of_the_heads_there_are(method: type[UDASegmentor]) -> None:
+    data = crops(np.load(GOLDEN / 'iter_edgeA.npz'))
+
+    def terms(number: int) -> dict[str, torch.Tensor]:
+        """Those of a network with so many equal auxiliary heads, and always the same other weights."""
+        torch.manual_seed(0)
+        plain = network()
+        model = method(student={**plain, 'auxiliary_head': [plain['auxiliary_head']] * number or None}).train()
+        for head in model.student.auxiliary_head if number else []:
+            head.load_state_dict(model.student.auxiliary_head[0].state_dict())
+        return {name: value for _, part in model.parts(data) for name, value in part.items()}
+
+    none, one, two = map(terms, range(3))
+    assert none == {name: value for name, value in one.items() if 'aux' not in name}
+    assert len(one) - len(none) == (2 if method is EHTDI else 4)
+    assert one.keys() == two.keys()
+    torch.testing.assert_close(two['loss_aux'], 2 * one['loss_aux'])
+
+
 # ------------------------------------------------------------------------------------------------------------ gates
 
 
@@ -114,7 +131,7 @@ class TestGates:
     @pytest.fixture(autouse=True)
     def _draw(self) -> None:
         torch.manual_seed(0)
-        self.truth, self.pseudo, self.both_heads, self.predicted = torch.randint(0, 9, (4, 2, 8, 10))
+        self.truth, self.pseudo, self.all_heads, self.predicted = torch.randint(0, 9, (4, 2, 8, 10))
         self.pasted, self.confident = torch.zeros(2, 2, 8, 10, dtype=torch.bool)
         self.pasted[0, 2:5, 3:7] = True
         self.confident[0, 5:, 1:4] = True
@@ -127,9 +144,10 @@ class TestGates:
     def losses(self, gate: str, samples: slice = slice(None)) -> dict[str, torch.Tensor]:
         model = EHTDIEdge(student=network(), border_gate=gate)
         image = torch.zeros(2, 3, 8, 10)[samples]
-        model.heads = lambda _: (self.main[samples], self.aux[samples])
+        heads = [self.main[samples], self.aux[samples]]
+        model.heads = lambda _: heads
         return {
-            **model.mixed_losses(self.main[samples], self.aux[samples], self.areas(samples)),
+            **model.mixed_losses(heads, self.areas(samples)),
             **model.back_losses(image, image, self.areas(samples)),
         }
 
@@ -162,7 +180,7 @@ class TestGates:
         assert not edge[1].any()
         label = torch.where(self.pasted, self.truth, self.pseudo)
         torch.testing.assert_close(losses['loss_mixed_border'], 0.1 * self.along(self.main, edge, label))
-        torch.testing.assert_close(losses['loss_mixed_border_aux'], 0.01 * self.along(self.aux, edge, self.both_heads))
+        torch.testing.assert_close(losses['loss_mixed_border_aux'], 0.01 * self.along(self.aux, edge, self.all_heads))
         label = torch.where(self.confident & ~self.pasted, self.predicted, self.truth)
         edge = border(self.confident) & ~self.pasted
         torch.testing.assert_close(losses['loss_back_border'], 0.01 * self.along(self.main, edge, label))
@@ -174,7 +192,7 @@ class TestGates:
         losses = self.losses('sample')
         label = torch.where(target, self.predicted, self.truth)
         torch.testing.assert_close(losses['loss_back'], 0.1 * self.along(self.main, everywhere, label))
-        label = torch.where(target, self.both_heads, self.truth)
+        label = torch.where(target, self.all_heads, self.truth)
         torch.testing.assert_close(losses['loss_back_aux'], 0.001 * self.along(self.aux, everywhere, label))
 
     def test_a_batch_of_one(self) -> None:

@@ -1,5 +1,7 @@
 """Pixel cross entropy with a defined value for an empty set."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +22,21 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     """
     total = F.cross_entropy(logits.float(), label, ignore_index=IGNORE, reduction='sum')
     return total / (label != IGNORE).sum().clamp(min=1)
+
+
+def auxiliary_loss(name: str, weight: float, heads: Sequence[Tensor], label: Tensor) -> dict[str, Tensor]:
+    """The term that a network's auxiliary heads add to a loss.
+
+    Args:
+        name: The term's name.
+        weight: Weight of every such head.
+        heads: Logits (N, C, H, W) of each auxiliary head.
+        label: (N, H, W), int64, 255 = ignore.
+
+    Returns:
+        The sum of their weighted cross entropies under ``name``; nothing for a network that has no such head.
+    """
+    return {name: weight * sum(cross_entropy(logits, label) for logits in heads)} if heads else {}
 
 
 def softmax_confidence(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -117,12 +117,15 @@ class UDASegmentor(BaseSegmentor):
             self.teacher.update(self.student)
         return {'loss': total, **log}
 
-    def heads(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The student's low-resolution logits of the main and the auxiliary head, each (N, C, h, w)."""
+    def heads(self, image: Tensor) -> list[Tensor]:
+        """The student's low-resolution logits, (N, C, h, w) each: the main head's, then those of any auxiliary ones."""
+        heads = [self.student.decode_head]
+        if self.student.with_auxiliary_head:
+            auxiliary = self.student.auxiliary_head
+            heads += auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]
         with self.autocast():
             features = self.student.extract_feat(image)
-            main, aux = self.student.decode_head(features), self.student.auxiliary_head(features)
-        return main.float(), aux.float()
+            return [head(features).float() for head in heads]
 
     def main_head(self, image: Tensor) -> Tensor:
         """The student's low-resolution logits of the main head alone, (N, C, h, w)."""

@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmuda.models.losses import cross_entropy, probability_contrast, prototype_contrast, softmax_confidence
+from mmuda.models.losses import (
+    auxiliary_loss,
+    cross_entropy,
+    probability_contrast,
+    prototype_contrast,
+    softmax_confidence,
+)
 from mmuda.models.losses.cross_entropy import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor
 from mmuda.registry import MODELS
@@ -20,7 +26,7 @@ class Areas(NamedTuple):
         truth: Class in the source crop, 255 = ignore.
         pasted: Whether it is pasted on the target in ``mixed`` and ``calm``.
         pseudo: Class predicted in the target crop, on the whole target image.
-        both_heads: Class predicted by both heads together on ``calm``.
+        all_heads: Class predicted by all heads together on ``calm``.
         confident: Whether the prediction that decides what is pasted back is sure of its class.
         predicted: That class.
     """
@@ -28,7 +34,7 @@ class Areas(NamedTuple):
     truth: Tensor
     pasted: Tensor
     pseudo: Tensor
-    both_heads: Tensor
+    all_heads: Tensor
     confident: Tensor
     predicted: Tensor
 
@@ -41,11 +47,13 @@ class EHTDI(UDASegmentor):
 
     .. code:: text
 
-     src  source image   -> cross entropy of both heads with the truth; back-propagated alone
+     src  source image   -> cross entropy of every head with the truth; back-propagated alone
           target image   -> pseudo-label (no gradient), cropped like the target's views
      tgt  mixed: source classes on the strong target view -> cross entropy with truth | pseudo-label
           calm:  the same classes on the weak target view -> auxiliary label, confidence, contrast with mixed
           back:  confident areas of mixed on the source   -> cross entropy
+
+    A network without an auxiliary head has no auxiliary terms; the paper's has one.
 
     Args:
         aux_weight: Weight of the auxiliary head against the main head.
@@ -105,11 +113,11 @@ class EHTDI(UDASegmentor):
         yield 'tgt', self.target_losses(source, target)
 
     def source_losses(self, source: Batch) -> Losses:
-        """L_S: both heads on the full source image."""
-        main, aux = (self.upsample(logits, source['image']) for logits in self.heads(source['image']))
+        """L_S: every head on the full source image."""
+        main, *aux = (self.upsample(logits, source['image']) for logits in self.heads(source['image']))
         return {
             'loss_seg': cross_entropy(main, source['label']),
-            'loss_aux': self.aux_weight * cross_entropy(aux, source['label']),
+            **auxiliary_loss('loss_aux', self.aux_weight, aux, source['label']),
         }
 
     def target_losses(self, source: Batch, target: Batch) -> Losses:
@@ -119,20 +127,20 @@ class EHTDI(UDASegmentor):
         pasted = draw_pasted(label, source['keys'], self.paste_above, self.paste_rule)  # (N, h, w)
 
         mixed = paste(source['weak'], target['strong'], pasted)
-        mixed_low, mixed_aux_low = self.heads(mixed)
+        mixed_low = self.heads(mixed)  # (N, C, h', w') of each head
         calm = paste(source['weak'], target['weak'], pasted)
-        calm_low, calm_aux_low = self.heads(calm)
+        calm_low = self.heads(calm)
 
         with torch.no_grad():
-            calm_main, calm_aux = self.upsample(calm_low, calm), self.upsample(calm_aux_low, calm)
-            both_heads = (torch.softmax(calm_main.float(), 1) + torch.softmax(calm_aux.float(), 1)).argmax(1)
-            conf, predicted = softmax_confidence(self.confidence_logits(calm_main, target))
-        areas = Areas(label, pasted, pseudo, both_heads, conf > self.confidence, predicted)
+            calm_full = [self.upsample(logits, calm) for logits in calm_low]
+            all_heads = sum(torch.softmax(logits.float(), 1) for logits in calm_full).argmax(1)
+            conf, predicted = softmax_confidence(self.confidence_logits(calm_full[0], target))
+        areas = Areas(label, pasted, pseudo, all_heads, conf > self.confidence, predicted)
 
         proto_label = torch.where(pasted, label, torch.where(areas.confident, predicted, IGNORE))
-        proto, pixel = self.contrast(mixed_low, calm_low, proto_label)
+        proto, pixel = self.contrast(mixed_low[0], calm_low[0], proto_label)
         return {
-            **self.mixed_losses(self.upsample(mixed_low, mixed), self.upsample(mixed_aux_low, mixed), areas),
+            **self.mixed_losses([self.upsample(logits, mixed) for logits in mixed_low], areas),
             **self.back_losses(mixed, source['strong'], areas),
             'loss_proto': self.contrast_weight * proto,
             'loss_pixel': self.contrast_weight * pixel,
@@ -144,11 +152,12 @@ class EHTDI(UDASegmentor):
         """The logits (N, C, h, w) that decide what is pasted back: those of ``calm``."""
         return calm
 
-    def mixed_losses(self, main: Tensor, aux: Tensor, areas: Areas) -> Losses:
-        """Cross entropy of both heads' logits (N, C, h, w) on ``mixed``."""
+    def mixed_losses(self, heads: list[Tensor], areas: Areas) -> Losses:
+        """Cross entropy of every head's logits (N, C, h, w) on ``mixed``."""
+        main, *aux = heads
         return {
             'loss_mixed': self.target_weight * cross_entropy(main, mixed_label(areas)),
-            'loss_mixed_aux': self.target_weight * self.aux_weight * cross_entropy(aux, areas.both_heads),
+            **auxiliary_loss('loss_mixed_aux', self.target_weight * self.aux_weight, aux, areas.all_heads),
         }
 
     def back_losses(self, mixed: Tensor, source: Tensor, areas: Areas) -> Losses:
@@ -186,8 +195,8 @@ class EHTDIEdge(EHTDI):
     .. code:: text
 
      tgt  plain: the weak target view before pasting -> confidence, in place of that of calm (no gradient)
-          mixed: more cross entropy of both heads along the border of the pasted classes
-          back:  confident areas and pasted classes of mixed on the source -> cross entropy of both heads,
+          mixed: more cross entropy of every head along the border of the pasted classes
+          back:  confident areas and pasted classes of mixed on the source -> cross entropy of every head,
                  more along the border of the confident areas
 
     The weights are what finally stands before each term; in the reference they are products of other weights (T15).
@@ -223,30 +232,32 @@ class EHTDIEdge(EHTDI):
         """The logits (N, C, h, w) that decide what is pasted back: those of the weak target view before pasting."""
         return self.upsample(self.main_head(target['weak']), target['weak'])
 
-    def mixed_losses(self, main: Tensor, aux: Tensor, areas: Areas) -> Losses:
-        """Cross entropy of both heads' logits (N, C, h, w) on ``mixed``, and once more along the pasted border."""
+    def mixed_losses(self, heads: list[Tensor], areas: Areas) -> Losses:
+        """Cross entropy of every head's logits (N, C, h, w) on ``mixed``, and once more along the pasted border."""
+        main, *aux = heads
         edge = self.gated(border(areas.pasted))
+        label, aux_label = only(edge, mixed_label(areas)), only(edge, areas.all_heads)
         return {
-            **super().mixed_losses(main, aux, areas),
-            'loss_mixed_border': self.border_weight * cross_entropy(main, only(edge, mixed_label(areas))),
-            'loss_mixed_border_aux': self.border_weight
-            * self.aux_weight
-            * cross_entropy(aux, only(edge, areas.both_heads)),
+            **super().mixed_losses(heads, areas),
+            'loss_mixed_border': self.border_weight * cross_entropy(main, label),
+            **auxiliary_loss('loss_mixed_border_aux', self.border_weight * self.aux_weight, aux, aux_label),
         }
 
     def back_losses(self, mixed: Tensor, source: Tensor, areas: Areas) -> Losses:
-        """Cross entropy of both heads on ``back``, and of the main head once more along the confident border."""
+        """Cross entropy of every head on ``back``, and of the main head once more along the confident border."""
         back = paste(mixed, source, areas.pasted | areas.confident)
-        main, aux = (self.upsample(logits, back) for logits in self.heads(back))
+        main, *aux = (self.upsample(logits, back) for logits in self.heads(back))
         from_target = areas.confident & ~areas.pasted  # all else shows the source, whose labels are true
         label = torch.where(from_target, areas.predicted, areas.truth)
-        aux_label = torch.where(from_target, areas.both_heads, areas.truth)
+        aux_label = torch.where(from_target, areas.all_heads, areas.truth)
         edge = self.gated(border(areas.confident) & ~areas.pasted)
         first = self.back_samples
         return {
             'loss_back': self.mix_weight * cross_entropy(main[first], label[first]),
             'loss_back_border': self.back_border_weight * cross_entropy(main[first], only(edge, label)[first]),
-            'loss_back_aux': self.back_aux_weight * cross_entropy(aux[first], aux_label[first]),
+            **auxiliary_loss(
+                'loss_back_aux', self.back_aux_weight, [logits[first] for logits in aux], aux_label[first]
+            ),
         }
 
     def gated(self, edge: Tensor) -> Tensor:

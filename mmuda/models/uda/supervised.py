@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mmuda.models.losses.cross_entropy import cross_entropy
+from mmuda.models.losses import auxiliary_loss, cross_entropy
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor
 from mmuda.registry import MODELS
 
@@ -13,8 +13,8 @@ class Supervised(UDASegmentor):
     """Cross entropy on the labelled domain: the source-only baseline, and the oracle when that domain is the target.
 
     Args:
-        aux_weight: Weight of the auxiliary head's cross entropy; 0 leaves that head untrained, at its initial weights
-            (the published EHTDI start, EHTDI spec 3.3).
+        aux_weight: Weight of the auxiliary head's cross entropy, if there is such a head; 0 leaves it untrained, at its
+            initial weights (the published EHTDI start, EHTDI spec 3.3).
     """
 
     def __init__(self, *, aux_weight: float = 0.0, **kwargs: Any) -> None:
@@ -24,14 +24,9 @@ class Supervised(UDASegmentor):
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``src``."""
         image, label = data['source']['image'], data['source']['label']
-        if not self.aux_weight:
-            yield 'src', {'loss_seg': cross_entropy(self.upsample(self.main_head(image), image), label)}
-            return
-        main, aux = (self.upsample(logits, image) for logits in self.heads(image))
+        heads = self.heads(image) if self.aux_weight else [self.main_head(image)]
+        main, *aux = (self.upsample(logits, image) for logits in heads)
         yield (
             'src',
-            {
-                'loss_seg': cross_entropy(main, label),
-                'loss_aux': self.aux_weight * cross_entropy(aux, label),
-            },
+            {'loss_seg': cross_entropy(main, label), **auxiliary_loss('loss_aux', self.aux_weight, aux, label)},
         )
