@@ -110,13 +110,14 @@ def id_table(raw_to_train: Mapping[int, int], classes: int) -> np.ndarray:
 def score_subsets(num_classes: int) -> dict[str, list[int]]:
     """Return the class indices behind every mean that a network of ``num_classes`` classes reports.
 
-    The smaller means average entries of the one IoU vector: a prediction of a class that is left out still counts as
-    an error (EHTDI spec, section 1).
+    ``mIoU`` goes over all of them; ``mIoU16`` and ``mIoU13`` over the same classes whatever the network has. A smaller
+    mean averages entries of the one IoU vector: a prediction of a class that is left out still counts as an error
+    (EHTDI spec, section 1).
     """
     subsets = {'mIoU': list(range(num_classes))}
     members = class_set(num_classes).members
     for size in (16, 13):
-        if size < num_classes:
+        if size <= num_classes:
             kept = set(CLASS_SETS[size].members)
             subsets[f'mIoU{size}'] = [index for index, ids in enumerate(members) if ids in kept]
     return subsets

@@ -91,7 +91,7 @@ class SubsetIoUMetric(BaseMetric):
 
     Args:
         subsets: Name -> class ids of each mean IoU to report. None takes those of the task with that many classes
-            (``mIoU``, and ``mIoU16``, ``mIoU13`` where they are smaller).
+            (``mIoU``, and ``mIoU16``, ``mIoU13`` where it has these classes).
         output_dir: Folder for the predicted classes, one uint8 PNG per image under the image's name.
         format_only: Only write these files; labels are not needed.
         keep_results: Without effect; mmseg's test tool sets it along with ``output_dir``.
