@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, SMALL_CITY, TINY
+from helpers import ROOT, SMALL_CITY, TINY, tiny
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
@@ -22,11 +22,17 @@ def _scope() -> None:
         init_default_scope('mmuda')
 
 
+@pytest.fixture(autouse=True)
+def _plain_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMEngine has yapf lay out the config for its log and its files: most of the time that a small run takes."""
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+
+
 @pytest.fixture(scope='session')
 def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MiniCity of a few small scenes in GTA5 and Cityscapes layout."""
+    """A MiniCity of a few small scenes in every layout."""
     root = tmp_path_factory.mktemp('city')
-    minicity.generate(root, **SMALL_CITY, workers=1, progress=False)
+    minicity.generate(root, **SMALL_CITY, layouts=list(minicity.LAYOUTS), workers=1, progress=False)
     return root
 
 
@@ -45,8 +51,8 @@ def load(options: dict) -> Callable[..., Config]:
     def read(name: str, **more: object) -> Config:
         cfg = Config.fromfile(ROOT / 'configs' / name)
         cfg.minicity = dict(cfg.minicity, **SMALL_CITY)
-        cfg.merge_from_dict({key: value for key, value in options.items() if not key.startswith('minicity')})
-        cfg.merge_from_dict(more)
+        sizes = {key: value for key, value in options.items() if not key.startswith(('minicity', 'model'))}
+        cfg.merge_from_dict({**tiny(cfg), **sizes, **more})
         return cfg
 
     return read

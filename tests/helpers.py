@@ -6,16 +6,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
+
 ROOT = Path(__file__).parents[1]
 
-# The smallest network of the minicity configs' kind, on images of 64 x 128.
+# The smallest networks of the configs' two kinds, on images of 64 x 128.
 TINY = {
+    'model.student.backbone.depth': 10,
     'model.student.backbone.base_channels': 4,
     'model.student.backbone.stem_channels': 4,
     'model.student.decode_head.in_channels': 32,
     'model.student.auxiliary_head.in_channels': 16,
 }
+TINY_MIT = {
+    'model.student.backbone.embed_dims': 4,
+    'model.student.backbone.num_layers': [1, 1, 1, 1],
+    'model.student.decode_head.in_channels': [4, 8, 20, 32],
+    'model.student.decode_head.channels': 8,
+}
 SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train=8, target_val=3)
+
+
+def tiny(cfg: Config) -> dict:
+    """The options that make a config's network tiny."""
+    return TINY_MIT if cfg.model.student.backbone.type == 'MixVisionTransformer' else TINY
 
 
 def stamp(stage: Path) -> dict:

@@ -21,6 +21,13 @@ class TestEHTDIEdge(TestEHTDI):
     config = 'ehtdi/minicity_edge.py'
 
 
+class TestEHTDIWithoutAuxiliaryHead(TestEHTDI):
+    """A stock transformer in place of the network with two heads."""
+
+    config = 'ehtdi/minicity_mit-b0.py'
+    crops = {key: (64, 64) for key in TestEHTDI.crops}  # noqa: RUF012  (at stride 32 batch norm needs two values or more)
+
+
 class TestSupervised(MethodTester):
     config = 'baselines/minicity_source.py'
 

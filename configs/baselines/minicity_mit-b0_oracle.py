@@ -1,0 +1,3 @@
+# The oracle with SegFormer MiT-B0 in place of the small ResNet.
+_base_ = ['./minicity_oracle.py', '../_base_/models/segformer_mit-b0.py']
+model = {{_base_.segformer}}
