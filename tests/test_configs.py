@@ -5,10 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import ROOT, SMALL_CITY, stamp, tiny
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmuda.engine.recipe import Recipe
+from mmuda.models.uda import EHTDIEdge
+from mmuda.utils.checkpoint import load_safe
 
 CONFIGS = ROOT / 'configs'
 FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('[a-z]*/*.py'))
@@ -65,3 +69,56 @@ def test_every_config_trains(name: str, city: Path, runs: Path, monkeypatch: pyt
     assert scores.keys() >= {'mIoU', 'mIoU16', 'mIoU13', 'aAcc', 'IoU.road'}
     validated = stamp(last.parent)['scores']
     assert scores == pytest.approx({name: validated[name] for name in scores}, nan_ok=True)
+
+
+def test_a_start_of_19_classes_keeps_the_16(city: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--init source=FILE`` with another task's file (EHTDI spec 3.2)."""
+    monkeypatch.setenv('MMUDA_DATA', str(city))
+    start = small_recipe('baselines/gta2city_source.py', runs / 'start').run()
+    recipe = small_recipe('ehtdi/synthia2city_16.py', runs / 'from_19', init={'source': str(start)})
+    recipe.stages[1].cfg.optim_wrapper.optimizer.lr = 0.0  # what is read stays
+    given, found = load_safe(start)['state_dict'], load_safe(recipe.run())['state_dict']
+    kept = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
+    heads = [name for name in given if '_head.convs.' in name]
+    assert len(heads) == 2 * 4 * 2  # weight and bias of four branches in both heads
+    for name in heads:
+        assert given[name].shape[0] == 19
+        for network in ('student', 'teacher.model'):
+            assert torch.equal(found[name.replace('student', network)], given[name][kept])
+
+
+def leaves(node: object, path: str = '') -> dict[str, object]:
+    """Every value of a config by its dotted name."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else None
+    if items is None:
+        return {path: node}
+    return {name: value for key, item in items for name, value in leaves(item, f'{path}.{key}'.lstrip('.')).items()}
+
+
+SYNTHIA = {'train_dataloader.dataset.source.type': 'mmuda.SYNTHIADataset'}
+METHOD = {
+    **SYNTHIA,
+    'recipe.0.config': '../baselines/synthia2city_16_source.py',
+    'model.contrast_weight': 0.008,
+    'model.paste_above': 4,
+    'default_hooks.checkpoint.save_best': 'mIoU13',
+}
+
+
+@pytest.mark.parametrize(
+    ('name', 'wanted'),
+    [
+        ('baselines/gta2city_source.py', {**SYNTHIA, 'train_dataloader.dataset.source.pipeline.3.scale.1': 760}),
+        ('ehtdi/gta2city.py', METHOD),
+        ('ehtdi/gta2city_edge.py', METHOD),
+    ],
+)
+def test_synthia_is_trained_as_gta5_but_for_what_the_paper_says(name: str, wanted: dict) -> None:
+    gta5 = leaves(Config.fromfile(CONFIGS / name).to_dict())
+    synthia = leaves(Config.fromfile(CONFIGS / name.replace('gta2city', 'synthia2city_16')).to_dict())
+    changed = {key: value for key, value in synthia.items() if key not in gta5 or gta5[key] != value}
+    classes = {key for key in changed if key.endswith('classes')}
+    assert {key: value for key, value in changed.items() if key not in classes} == wanted
+    assert {changed[key] for key in classes} == {16}
+    dropped = gta5.keys() - synthia.keys()
+    assert all(gta5[key] == EHTDIEdge.__init__.__kwdefaults__[key.removeprefix('model.')] for key in dropped)

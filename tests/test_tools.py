@@ -3,7 +3,10 @@
 import json
 import re
 import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +117,8 @@ def test_stock_tools_take_the_recipe(run: Path, monkeypatch: pytest.MonkeyPatch)
     assert tuple(prediction.shape[-2:]) == (64, 128)
 
 
-def test_paper_config_runs_end_to_end_on_minicity(city: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('name', ['gta2city', pytest.param('synthia2city_16', marks=pytest.mark.slow)])
+def test_paper_config_runs_end_to_end_on_minicity(city: Path, tmp_path: Path, name: str) -> None:
     """The paper's own pipeline and ResNet-101; only sizes and lengths are given as options."""
     settings = {
         'train_dataloader.dataset.source.pipeline.3.scale': '(128,72)',
@@ -126,9 +130,61 @@ def test_paper_config_runs_end_to_end_on_minicity(city: Path, tmp_path: Path) ->
         'train_cfg.val_interval': 2,
     }
     done = run_tool(
-        'train.py', 'configs/ehtdi/gta2city.py', '--data-root', city, '--work-dir', tmp_path,
+        'train.py', f'configs/ehtdi/{name}.py', '--data-root', city, '--work-dir', tmp_path,
         '--cfg-options', *as_options(settings),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    scores = json.loads((tmp_path / '01_ehtdi/stamp.json').read_text())['scores']
+    scores = stamp(tmp_path / '01_ehtdi')['scores']
     assert 0 <= scores['mIoU'] <= 100
+
+
+# -------------------------------------------------------------------------------------------------- the benchmark
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The accuracy table of some methods, seed 0 and 1, whose runs lie in the test's folder."""
+    monkeypatch.setenv('MMUDA_DATA', '')  # the table sets it; put back afterwards
+    tool = runpy.run_path(str(ROOT / 'tools/benchmark.py'))
+
+    def build(*methods: str) -> Any:
+        command = ['benchmark.py', 'minicity', '--seeds', '0', '1', '--work-dir', str(tmp_path)]
+        monkeypatch.setattr(sys, 'argv', command + (['--methods', *methods] if methods else []))
+        return tool['Table'](tool['parse_args']())
+
+    return build
+
+
+def test_a_table_has_the_rows_of_its_networks(table: Callable[..., Any]) -> None:
+    small = ['source-only', 'continued', 'AdaBN', 'EHTDI', 'EHTDI, AdaBN', 'oracle']
+    other = [f'mit-b0 {row}' for row in ('source-only', 'continued', 'AdaBN', 'EHTDI', 'oracle')]
+    assert list(table('ehtdi').rows) == small
+    assert list(table('ehtdi_mit-b0').rows) == other
+    assert list(table('ehtdi_mit-b0', 'ehtdi').rows) == other + small
+    assert list(table().rows) == [*small[:-1], 'EHTDI edge', 'EHTDI edge, AdaBN', 'oracle']
+
+
+def test_a_row_waits_for_its_stages_and_gains_over_its_own_network(table: Callable[..., Any]) -> None:
+    rows = table('ehtdi', 'ehtdi_edge', 'ehtdi_mit-b0')
+    for row, config in rows.rows.items():
+        networks = [Config.fromfile(path).model.student for path in (config, rows.rows[rows.start[row]])]
+        assert networks[0] == networks[1]
+        assert rows.start[row].endswith('source-only')
+    assert rows.needs('EHTDI edge, AdaBN') == ['source-only', 'EHTDI edge']
+    assert rows.needs('mit-b0 EHTDI') == rows.needs('mit-b0 continued') == ['mit-b0 source-only']
+    assert rows.needs('oracle') == rows.needs('mit-b0 source-only') == []
+
+
+def test_the_table_in_print(table: Callable[..., Any]) -> None:
+    rows = table('ehtdi', 'ehtdi_mit-b0')
+    for number, row in enumerate(rows.rows):
+        for seed in (0, 1):
+            folder = rows.work_dir(row, seed)
+            (folder / '00_source').mkdir(parents=True)
+            (folder / 'outputs.json').write_text('{"source": {"last": "00_source/iter_1.pth"}}')
+            scores = {'seconds': 90, 'scores': {'mIoU': 10 * number + seed * number}}
+            (folder / '00_source/stamp.json').write_text(json.dumps(scores))
+    lines = {line[: rows.width].strip(): line[rows.width :].split() for line in str(rows).splitlines()}
+    assert lines['EHTDI'] == ['31.50', '2.12', '+31.50', '2.12', '1.5', '30.00', '33.00']
+    assert lines['mit-b0 source-only'] == ['63.00', '4.24', '+0.00', '0.00', '1.5', '60.00', '66.00']
+    assert lines['mit-b0 oracle'] == ['105.00', '7.07', '+42.00', '2.83', '1.5', '100.00', '110.00']

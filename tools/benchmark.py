@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -28,16 +29,14 @@ from mmuda import minicity
 from mmuda.engine.recipe import OUTPUTS
 from mmuda.utils.pictures import prediction_sheet
 
-# Rows of the table: name -> (config, name of its last stage, which is scored).
-BASELINES = {
-    'source-only': ('baselines/minicity_source.py', 'source'),
-    'continued': ('baselines/minicity_continued.py', 'continued'),
-    'AdaBN': ('baselines/minicity_adabn.py', 'adabn'),
-}
+# Rows of the table: name -> config, whose last stage is scored.
 METHODS = {
-    'ehtdi': {'EHTDI': ('ehtdi/minicity.py', 'ehtdi'), 'EHTDI, AdaBN': ('ehtdi/minicity_adabn.py', 'adabn')},
+    'ehtdi': {'EHTDI': 'ehtdi/minicity.py', 'EHTDI, AdaBN': 'ehtdi/minicity_adabn.py'},
+    'ehtdi_edge': {'EHTDI edge': 'ehtdi/minicity_edge.py', 'EHTDI edge, AdaBN': 'ehtdi/minicity_edge_adabn.py'},
+    'ehtdi_mit-b0': {'mit-b0 EHTDI': 'ehtdi/minicity_mit-b0.py'},
 }
-ORACLE = {'oracle': ('baselines/minicity_oracle.py', 'oracle')}
+# Further rows for every network among them: name -> the end of its config's name, beside the network's ..._source.py.
+BASELINES = {'source-only': 'source', 'continued': 'continued', 'AdaBN': 'adabn', 'oracle': 'oracle'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest='kind', required=True)
     table = kinds.add_parser('minicity', help='target mIoU of baselines, methods and oracle on MiniCity')
-    table.add_argument('--methods', nargs='+', choices=sorted(METHODS), default=sorted(METHODS))
+    table.add_argument('--methods', nargs='+', choices=sorted(METHODS), default=['ehtdi', 'ehtdi_edge'])
     table.add_argument('--seeds', nargs='+', type=int, default=[0], help='training seeds')
     table.add_argument('--city', type=int, default=0, help='seed of the generated city')
     table.add_argument('--shift', default='medium', help='domain shift between the looks')
@@ -68,10 +67,18 @@ class Table:
         city = f'minicity_{args.city}_{args.shift}'
         self.data = args.data_root / ('minicity' if city == 'minicity_0_medium' else city)
         self.folder = args.work_dir / city
-        methods = {name: row for key in args.methods for name, row in METHODS[key].items()}
-        self.rows = {**BASELINES, **methods, **ORACLE}
+        os.environ['MMUDA_DATA'] = str(self.data)  # before a config is read
+        self.rows: dict[str, Path] = {}  # row -> config
+        self.start: dict[str, str] = {}  # row -> the source-only row of its network
+        self.methods = {row: ROOT / 'configs' / config for key in args.methods for row, config in METHODS[key].items()}
+        for source in dict.fromkeys(stages(config)[0] for config in self.methods.values()):
+            own = [(row, config) for row, config in self.methods.items() if stages(config)[0] == source]
+            *baselines, oracle = baseline_rows(source)
+            rows = dict([*baselines, *own, oracle])
+            self.rows |= rows
+            self.start |= dict.fromkeys(rows, baselines[0][0])
+        self.width = max(map(len, self.rows))
         self.options = {'minicity.seed': args.city, 'minicity.shift': args.shift}
-        os.environ['MMUDA_DATA'] = str(self.data)
 
     def work_dir(self, row: str, seed: int) -> Path:
         """Folder of one run."""
@@ -79,9 +86,9 @@ class Table:
 
     def run(self, row: str, seed: int) -> None:
         """Train one row for one seed, unless that is done; its output goes to a log file."""
-        folder, config = self.work_dir(row, seed), self.rows[row][0]
+        folder = self.work_dir(row, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs' / config, '--work-dir', folder, '--resume']
+        command = [sys.executable, ROOT / 'tools/train.py', self.rows[row], '--work-dir', folder, '--resume']
         command += ['--seed', str(seed), '--cfg-options', *(f'{key}={value}' for key, value in self.options.items())]
         began = time.time()
         with open(folder / 'output.log', 'w') as log:
@@ -91,17 +98,20 @@ class Table:
             try:
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
-                print(f'  {row:<12} seed {seed}: {_progress(folder / "output.log")}', flush=True)
+                print(f'  {row:<{self.width}} seed {seed}: {_progress(folder / "output.log")}', flush=True)
         if process.returncode:
             tail = (folder / 'output.log').read_text().splitlines()[-1:]
             sys.exit(f'error: {row}, seed {seed} failed: {" ".join(tail)}\n  the whole output: {folder / "output.log"}')
-        print(f'  {row:<12} seed {seed}: mIoU {self.score(row, seed):5.2f}   ({time.time() - began:.0f} s)', flush=True)
+        print(
+            f'  {row:<{self.width}} seed {seed}: mIoU {self.score(row, seed):5.2f}   ({time.time() - began:.0f} s)',
+            flush=True,
+        )
 
     def stamp(self, row: str, seed: int) -> dict:
         """The stamp of a finished run's last stage."""
-        name, folder = self.rows[row][1], self.work_dir(row, seed)
-        outputs = json.loads((folder / OUTPUTS).read_text())
-        checkpoint = folder / outputs[name]['last']  # perhaps of an equal run elsewhere
+        folder = self.work_dir(row, seed)
+        *_, output = json.loads((folder / OUTPUTS).read_text()).values()
+        checkpoint = folder / output['last']  # perhaps of an equal run elsewhere
         return {**json.loads((checkpoint.parent / 'stamp.json').read_text()), 'checkpoint': checkpoint}
 
     def score(self, row: str, seed: int) -> float:
@@ -111,7 +121,7 @@ class Table:
     def run_all(self) -> None:
         """Every row of every seed; a row waits for what an earlier one of its seed trains for it."""
         # The long ones first; one that waits for two others last, so that no thread is idle before.
-        order = sorted(self.rows, key=lambda row: (len(self.needs(row)), row in ('continued', 'AdaBN')))
+        order = sorted(self.rows, key=lambda row: (len(self.needs(row)), row not in self.methods))
         with ThreadPoolExecutor(self.args.jobs) as pool:
             started: dict[tuple[str, int], Future] = {}
             for row in order:
@@ -127,12 +137,8 @@ class Table:
 
     def needs(self, row: str) -> list[str]:
         """Rows that train a stage this row starts with."""
-        own = [stage['name'] for stage in self.recipe(row)[:-1]]
-        return [other for other in self.rows if self.rows[other][1] in own]
-
-    def recipe(self, row: str) -> list[dict]:
-        """The stages of a row's config."""
-        return Config.fromfile(ROOT / 'configs' / self.rows[row][0]).recipe
+        trained = stages(self.rows[row])
+        return [other for other in self.rows if other != row and self.rows[other] in trained]
 
     def run_after(self, before: list[Future], row: str, seed: int) -> None:
         """Run a row when the runs it needs have finished."""
@@ -141,22 +147,20 @@ class Table:
         self.run(row, seed)
 
     def __str__(self) -> str:
-        """The table: mean and spread over the seeds; the gain is taken seed by seed against source-only."""
+        """The table: mean and spread over the seeds; the gain, seed by seed, is over the same network's source-only."""
         seeds = self.args.seeds
-        base = [self.score('source-only', seed) for seed in seeds]
         lines = [
             f'MiniCity, city {self.args.city}, shift {self.args.shift}, training seeds {" ".join(map(str, seeds))}: '
             'target mIoU (19 classes) of the last validation, in percent',
-            f'{"":<14}{"mIoU":>8}{"+-":>7}{"gain":>8}{"+-":>7}{"minutes":>9}   per seed',
+            f'{"":<{self.width}}{"mIoU":>8}{"+-":>7}{"gain":>8}{"+-":>7}{"minutes":>9}   per seed',
         ]
         for row in self.rows:
             scores = [self.score(row, seed) for seed in seeds]
-            gains = [score - start for score, start in zip(scores, base, strict=True)]
+            gains = [score - self.score(self.start[row], seed) for score, seed in zip(scores, seeds, strict=True)]
             minutes = mean(self.stamp(row, seed)['seconds'] for seed in seeds) / 60
             lines.append(
-                f'{row:<14}{mean(scores):8.2f}{_spread(scores):>7}{mean(gains):+8.2f}{_spread(gains):>7}{minutes:9.1f}'
-                + '   '
-                + ' '.join(f'{score:.2f}' for score in scores)
+                f'{row:<{self.width}}{mean(scores):8.2f}{_spread(scores):>7}{mean(gains):+8.2f}{_spread(gains):>7}'
+                f'{minutes:9.1f}   ' + ' '.join(f'{score:.2f}' for score in scores)
             )
         lines.append('minutes: of the own stage, beside another run on the same machine; +-: standard deviation')
         return '\n'.join(lines)
@@ -165,11 +169,24 @@ class Table:
         """Image, truth and every row's prediction for a few validation images."""
         seed = self.args.seeds[0]
         runs = {}
-        for row, (config, _) in self.rows.items():
+        for row, config in self.rows.items():
             stamp = self.stamp(row, seed)
             title = f'{row} {stamp["scores"]["mIoU"]:.1f}'
-            runs[title] = (ROOT / 'configs' / config, stamp['checkpoint'])
+            runs[title] = (config, stamp['checkpoint'])
         return prediction_sheet(runs, self.folder / 'predictions.png')
+
+
+@cache
+def stages(config: Path) -> list[Path]:
+    """The configs of a recipe's stages, in order."""
+    return [(config.parent / stage.get('config', config.name)).resolve() for stage in Config.fromfile(config).recipe]
+
+
+def baseline_rows(source: Path) -> list[tuple[str, Path]]:
+    """Name and config of the rows of a network, whose source-only config is given and comes first; the oracle last."""
+    common = source.stem.removesuffix('source')  # minicity_ or minicity_<network>_
+    network = common.removeprefix('minicity_').removesuffix('_')
+    return [(f'{network} {row}'.strip(), source.with_stem(common + end)) for row, end in BASELINES.items()]
 
 
 def _progress(log: Path) -> str:

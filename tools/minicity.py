@@ -18,7 +18,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--shift', choices=minicity.SHIFTS, default='medium', help='how far the target is from the source'
     )
-    parser.add_argument('--layouts', nargs='+', choices=minicity.LAYOUTS, default=['gta5', 'cityscapes'])
+    parser.add_argument(
+        '--layouts',
+        nargs='+',
+        choices=minicity.LAYOUTS,
+        default=['gta5', 'cityscapes'],
+        help='data sets whose layout to write: the source scenes as gta5 or synthia (16-bit labels, depth), the target '
+        'scenes as cityscapes; the first and the last by default',
+    )
     parser.add_argument('--size', type=int, nargs=2, default=(128, 256), metavar=('H', 'W'))
     parser.add_argument('--source', type=int, default=300, help='number of source scenes')
     parser.add_argument('--train', type=int, default=300, help='number of target scenes to train on')

@@ -27,7 +27,7 @@ model = dict(
     proto_samples='first',  # T3
 )
 train_dataloader = dict(
-    batch_size=2,
+    batch_size=2,  # of each domain and on each GPU; published on one GPU (README.md, "Several GPUs")
     sampler=dict(restart_every=2974),  # both loaders start anew after 1487 pairs
     dataset=dict(
         source=dict(pipeline=[

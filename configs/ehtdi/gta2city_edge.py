@@ -1,5 +1,5 @@
 # EHTDI, edge variant, GTA5 -> Cityscapes: a source-only start, then the method (EHTDI spec 4.5); all but the losses as
-# in gta2city.py.
+# in gta2city.py. Published on one GPU with batch_size 2, which T12 needs on each GPU (README.md, "Several GPUs").
 #   python tools/train.py configs/ehtdi/gta2city_edge.py --data-root DATA
 _base_ = './gta2city.py'
 recipe = [

@@ -1,5 +1,6 @@
 # EHTDI, base variant, SYNTHIA -> Cityscapes with their 16 common classes: a source-only start, then the method, which
-# differs from gta2city.py by what stands here (EHTDI spec 1 to 3). Published on one GPU with batch_size 2, see README.md.
+# differs from gta2city.py by what stands here (EHTDI spec 1 to 3). Published on one GPU with batch_size 2 (README.md,
+# "Several GPUs").
 #   python tools/train.py configs/ehtdi/synthia2city_16.py --data-root DATA
 #   python tools/train.py configs/ehtdi/synthia2city_16.py --data-root DATA --init source=synthia_source.pth
 _base_ = './gta2city.py'

@@ -1,5 +1,6 @@
 # EHTDI, edge variant, SYNTHIA -> Cityscapes with their 16 common classes (EHTDI spec 4.5); all but the losses as in
-# synthia2city_16.py, these as in gta2city_edge.py. Published on one GPU with batch_size 2, see README.md.
+# synthia2city_16.py, these as in gta2city_edge.py. Published on one GPU with batch_size 2, which T12 needs on each GPU
+# (README.md, "Several GPUs").
 #   python tools/train.py configs/ehtdi/synthia2city_16_edge.py --data-root DATA
 _base_ = './synthia2city_16.py'
 recipe = [
