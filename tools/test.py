@@ -44,14 +44,15 @@ def parse_args() -> argparse.Namespace:
 
 
 def find_checkpoint(path: Path, cfg: Config, which: str) -> Path:
-    """The checkpoint itself, or that of the config's own stage, the last of its recipe, in the folder of a run."""
+    """The checkpoint itself, or that of the config's own stage, the last that its recipe trains, in a run's folder."""
     if path.is_file():
         return path
     stages = cfg.get('recipe') or [{'name': Path(cfg.filename).stem}]
-    name, outputs = stages[-1]['name'], path / OUTPUTS
+    index = [index for index, stage in enumerate(stages) if stage.get('type', 'Train') == 'Train'][-1]
+    name, outputs = stages[index]['name'], path / OUTPUTS
     if outputs.is_file() and (found := json.loads(outputs.read_text()).get(name, {}).get(which)):
         return path / found
-    unfinished = path / f'{len(stages) - 1:02d}_{name}'
+    unfinished = path / f'{index:02d}_{name}'
     latest = unfinished / ('best.pth' if which == 'best' else 'last_checkpoint')
     if not latest.is_file():
         sys.exit(

@@ -3,6 +3,7 @@
 python tools/train.py configs/ehtdi/minicity.py
 python tools/train.py configs/ehtdi/gta2city.py --data-root data --init source=GTA5_source.pth
 python tools/train.py configs/ehtdi/gta2city.py --resume
+python tools/train.py configs/ehtdi/minicity.py --seeds 0 1 2
 bash tools/dist_train.sh configs/ehtdi/gta2city.py 4     # on 4 GPUs, or as 4 processes on a CPU
 """
 
@@ -13,22 +14,31 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import DictAction
+from mmengine.dist import is_main_process
 
-from mmuda.engine.recipe import Recipe
+from mmuda.engine.recipe import Recipe, seed_table
 from mmuda.utils.command_line import add_run_options, running
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder of the run; work_dirs/<paper>/<config> by default')
+    parser.add_argument('config', type=Path, help='config file')
+    parser.add_argument('--work-dir', type=Path, help='folder of the run; work_dirs/<paper>/<config> by default')
     parser.add_argument('--resume', action='store_true', help='go on where the run stopped')
     parser.add_argument('--dry-run', action='store_true', help='print the stages and what would be done, then stop')
+    parser.add_argument('--from-stage', metavar='STAGE', help='first stage; those before it have to be done')
+    parser.add_argument('--until-stage', metavar='STAGE', help='last stage')
     parser.add_argument(
-        '--init', nargs='+', default=[], metavar='STAGE=FILE', help='use a checkpoint in place of a stage'
+        '--init',
+        nargs='+',
+        default=[],
+        metavar='STAGE=FILE|FOLDER',
+        help="use a checkpoint, or an offline stage's folder, in place of a stage",
     )
-    parser.add_argument('--seed', type=int, help='seed of the run')
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument('--seed', type=int, help='seed of the run')
+    seeds.add_argument('--seeds', type=int, nargs='+', help='run once per seed, in <work dir>/seed<k>')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -50,12 +60,18 @@ def main() -> None:
     args = parse_args()
     options = args.cfg_options | ({'model.precision': args.amp} if args.amp else {})
     init = dict(item.split('=', 1) for item in args.init)
+    how = {'resume': args.resume, 'from_stage': args.from_stage, 'until_stage': args.until_stage}
+    work_dir = args.work_dir or Path('work_dirs', args.config.resolve().parent.name, args.config.stem)
+    folders = {seed: work_dir / f'seed{seed}' for seed in args.seeds} if args.seeds else {args.seed: work_dir}
     with running(args):
-        recipe = Recipe.load(args.config, args.work_dir, options=options, init=init, seed=args.seed, resume=args.resume)
-        if args.dry_run:
-            print(recipe.table())
-        else:
-            recipe.run()
+        recipes = [
+            Recipe.load(args.config, folder, options=options, init=init, seed=seed, **how)
+            for seed, folder in folders.items()
+        ]
+        for recipe in recipes:
+            print(recipe.table()) if args.dry_run else recipe.run()
+        if args.seeds and not args.dry_run and is_main_process():
+            print(seed_table(recipes))
 
 
 if __name__ == '__main__':

@@ -119,9 +119,7 @@ def slice_classes(state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str,
 def adapt_state(state: dict[str, Any], model: nn.Module, prefix: str = '') -> None:
     """Make a state dict fit a model with a ``student`` and perhaps a ``teacher``, in place.
 
-    A state of the model's own form is left as it is. From any other checkpoint one network is taken: for a model
-    without a teacher the averaged one where there is one (that is what was evaluated), else the student; it becomes the
-    student and the teacher. Heads with more classes than the model's lose the rows that it does not have.
+    A state of the model's own form is left as it is; of any other the model takes what :func:`start_state` gives.
 
     Args:
         state: The state dict about to be loaded; only keys with ``prefix`` are looked at.
@@ -137,23 +135,63 @@ def adapt_state(state: dict[str, Any], model: nn.Module, prefix: str = '') -> No
         weights = {key.removeprefix('student.'): value for key, value in own.items() if key.startswith('student.')}
         _check_fit(weights, model.student)
         return
-    weights = network_state(own, prefer='ema' if model.teacher is None else 'student').state
+    start = start_state(own, model)
+    for key in own:
+        del state[prefix + key]
+    state.update({prefix + key: value for key, value in start.items()})
+
+
+def start_state(state: Mapping[str, Any], model: nn.Module, carry: Sequence[str] = ()) -> dict[str, Tensor]:
+    """What a model that is about to be trained takes over from a checkpoint of any known layout.
+
+    One network is taken: for a model without a teacher the averaged one where there is one, else the student; it
+    becomes the student and the teacher. Heads with more classes than the model's lose the rows that it does not have.
+    Everything else (the teacher's step counter, a discriminator, a method's own buffers) starts anew, save ``carry``.
+
+    Args:
+        state: A state dict.
+        model: The model, with a ``student`` and perhaps a ``teacher``, at its initial weights.
+        carry: Parts of the model beside the student (``'teacher'``, say) whose weights and state are taken over, too.
+
+    Raises:
+        ValueError: If the checkpoint holds no network, or one of another shape, or not a part to carry.
+    """
+    weights = network_state(state, prefer='ema' if model.teacher is None else 'student').state
     wanted = model.student.state_dict()
     have, want = number_of_classes(weights), number_of_classes(wanted)
     if have is not None and want is not None and want < have:
         weights = slice_classes(weights, rows_kept(have, want))
     missing = _check_fit(weights, model.student)
+    start = {f'student.{key}': value for key, value in weights.items()}
+    if model.teacher is not None:
+        start |= model.teacher.state_dict(prefix='teacher.')  # its step counter
+        start |= {f'teacher.model.{key}': value for key, value in weights.items()}
+    for part in carry:
+        start |= _part(state, model, part)
     print_log(
         f'start weights: {len(wanted) - len(missing)} of {len(wanted)} tensors taken'
-        + (f'; not in the checkpoint, so at their initial values: {", ".join(missing)}' if missing else ''),
+        + (f'; not in the checkpoint, so at their initial values: {", ".join(missing)}' if missing else '')
+        + (f'; carried on: {", ".join(carry)}' if carry else ''),
         logger='current',
     )
-    for key in own:
-        del state[prefix + key]
-    state.update({f'{prefix}student.{key}': value for key, value in weights.items()})
-    if model.teacher is not None:
-        start = model.teacher.state_dict(prefix=f'{prefix}teacher.')  # its step counter
-        state.update(start | {f'{prefix}teacher.model.{key}': value for key, value in weights.items()})
+    return start
+
+
+def _part(state: Mapping[str, Any], model: nn.Module, part: str) -> dict[str, Tensor]:
+    """The tensors of a part of the model as a state has them, all of them; an error when it does not fit."""
+
+    def of_part(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+        return {key: value for key, value in tensors.items() if key == part or key.startswith(f'{part}.')}
+
+    wanted, found = of_part(model.state_dict()), of_part(state)
+    if not wanted:
+        raise ValueError(f'carry names {part!r}, which this model does not have')
+    if {key: value.shape for key, value in found.items()} != {key: value.shape for key, value in wanted.items()}:
+        raise ValueError(
+            f'carry names {part!r}, but the checkpoint has ' + ('another one' if found else 'none') + ': start from a '
+            'checkpoint of the same method, or leave carry out'
+        )
+    return found
 
 
 def _check_fit(weights: Mapping[str, Tensor], network: nn.Module) -> list[str]:

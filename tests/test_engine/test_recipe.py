@@ -13,7 +13,9 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from mmuda.engine.recipe import Recipe, RecipeError, stage_seed
+from mmuda.engine.recipe import Recipe
+from mmuda.engine.recipe_file import stage_seed
+from mmuda.engine.stages import RecipeError
 from mmuda.utils.checkpoint import load_safe
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -180,7 +182,7 @@ def test_changed_code_keeps_what_is_done_when_resuming(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_and_die(recipe(), 'after_train_iter', 1)
-    monkeypatch.setattr('mmuda.engine.recipe.code_hash', lambda: 'other')
+    monkeypatch.setattr('mmuda.engine.stages.code_hash', lambda: 'other')
     assert actions(recipe()) == ['todo', 'todo']
     resumed = recipe(resume=True)
     assert actions(resumed) == ['done', 'todo']
