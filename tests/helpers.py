@@ -1,12 +1,20 @@
 """What several test files use: paths, the small city, and runs of the real commands."""
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmuda.engine.recipe import Recipe
+from mmuda.utils.checkpoint import load_safe
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,3 +50,61 @@ def run_tool(name: str, *arguments: object, **environment: str) -> subprocess.Co
     command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
     env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+
+
+def actions(recipe: Recipe) -> list[str]:
+    """What is planned for each stage."""
+    return [decision.action for _, decision in recipe.plan()]
+
+
+def die(work: Callable[[], object]) -> None:
+    """Do something in a child process that kills itself on the way."""
+    process = multiprocessing.get_context('fork').Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def run_and_die(recipe: Recipe, event: str, iteration: int, stage: str) -> None:
+    """Run in a process that gets a SIGKILL when a stage comes to an event at an iteration."""
+
+    def work() -> None:
+        plain = Runner.call_hook
+
+        def call_hook(self: Runner, name: str, **kwargs: object) -> None:
+            if name == event and self.iter == iteration and self.work_dir.endswith(stage):
+                os.kill(os.getpid(), signal.SIGKILL)
+            plain(self, name, **kwargs)
+
+        Runner.call_hook = call_hook
+        recipe.run()
+
+    die(work)
+
+
+def logged(folder: Path) -> dict[tuple, dict]:
+    """The logged values by step, times aside; of a repeated step the later one."""
+    lines = {}
+    for file in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            values = json.loads(line)
+            values = {key: value for key, value in values.items() if 'time' not in key}
+            lines[values['step'], 'mIoU' in values] = values
+    return lines
+
+
+def assert_equal_runs(one: Path, two: Path, steps: int, first: int = 1) -> None:
+    """Two stages' folders hold the same weights, optimiser, best checkpoint and, from a step on, logged values."""
+    last = f'iter_{steps}.pth'
+    for name in (last, 'best.pth'):
+        a, b = (load_safe(folder / name) for folder in (one, two))
+        assert a['state_dict'].keys() == b['state_dict'].keys()
+        for key, value in a['state_dict'].items():
+            assert torch.equal(value, b['state_dict'][key]), (name, key)
+        assert a['message_hub']['runtime_info']['best_score'] == b['message_hub']['runtime_info']['best_score']
+    a, b = (load_safe(folder / last)['optimizer']['state'] for folder in (one, two))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(value, b[key][name]) for key, state in a.items() for name, value in state.items())
+    wanted = {key: values for key, values in logged(one).items() if key[0] >= first}
+    assert [step for step, validated in wanted if not validated] == list(range(first, steps + 1))
+    assert str(wanted) == str(logged(two))  # as text: a class that no image shows has a score of nan

@@ -227,8 +227,7 @@ class Recipe:
             return result
 
     def _run(self, stage: Stage, decision: Decision, logger: MMLogger) -> None:
-        gets = ', '.join(f'{role} {given.told()}' for role, given in stage.inputs.items()) or 'nothing'
-        logger.info(f'stage {stage.name}: {decision.action} ({decision.why}); is given {gets}')
+        logger.info(f'stage {stage.name}: {decision.action} ({decision.why}); {stage.given()}')
         resumed = decision.action == 'resume'
         if is_main_process():
             if not resumed:

@@ -64,7 +64,7 @@ class Input:
             )
         return self.stage.output[self.artifact]
 
-    def told(self) -> str:
+    def described(self) -> str:
         """For the log: what is handed over, from where."""
         if self.stage is None:
             return self.artifact
@@ -118,7 +118,7 @@ class Stage:
             'kind': self.kind,
             'config': config_hash(self.cfg.to_dict(), self.unread),
             'settings': json.loads(json.dumps(self.settings.to_dict())),
-            'inputs': {role: file_hash(given.path) for role, given in self.inputs.items()},
+            'inputs': {role: file_hash(path) for role, path in self.paths().items()},
             'code': code_hash(),
             'seed': self.seed,
             'world_size': get_world_size(),
@@ -131,6 +131,14 @@ class Stage:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=self.seed)
         cfg.launcher = 'pytorch' if is_distributed() else 'none'  # whichever it was, the processes have met
         return cfg
+
+    def paths(self) -> dict[str, str]:
+        """Role -> where what is given lies."""
+        return {role: given.path for role, given in self.inputs.items()}
+
+    def given(self) -> str:
+        """For the log: every hand-over."""
+        return ', '.join(f'{role} {given.described()}' for role, given in self.inputs.items())
 
     def check(self) -> None:
         """Raise a RecipeError for what cannot go well, options included."""
@@ -168,7 +176,7 @@ class Train(Stage):
             raise RecipeError(f'stage {self.name} has unknown keys {unknown}')
         if 'continues' in self.inputs:
             self._check_continues(self.inputs['continues'].stage)
-        elif 'carry' in self.settings and 'load_from' not in self.inputs:
+        elif self.settings.get('carry') and 'load_from' not in self.inputs:
             raise RecipeError(f'stage {self.name} has carry={self.settings.carry} but no load_from to carry from')
         if 'labels' in self.inputs and not self._target():
             raise RecipeError(f'stage {self.name} takes labels, but has no train_dataloader.dataset.target')
@@ -198,6 +206,14 @@ class Train(Stage):
                 f'its train_cfg.max_iters={self.cfg.train_cfg.max_iters} has to be larger'
             )
 
+    def given(self) -> str:
+        """See the base class."""
+        if self.inputs.keys() & {'load_from', 'continues'}:
+            return super().given()
+        init = self.cfg.model.get('student', {}).get('init_cfg') or {}
+        start = init.get('checkpoint', 'random weights (model.student.init_cfg names a pretrained start)')
+        return f'{super().given()} start from {start}'.strip()
+
     def check_init(self) -> None:
         """See the base class."""
         if not self.init.is_file():
@@ -221,7 +237,7 @@ class Train(Stage):
 
     def run(self, resumed: bool) -> dict:
         """Train; returns the last validation's scores."""
-        cfg, given = self.resolved(), {role: source.path for role, source in self.inputs.items()}
+        cfg, given = self.resolved(), self.paths()
         cfg.resume = resumed or 'continues' in given
         cfg.load_from = self.artifacts()['last'] if resumed else given.get('continues', given.get('load_from'))
         if 'labels' in given:
@@ -270,9 +286,8 @@ class Offline(Stage):
     def run(self, resumed: bool) -> dict:
         """Call the function."""
         set_random_seed(self.seed)
-        given = {role: source.path for role, source in self.inputs.items()}
         new_logger(self.work_dir / 'offline.log')  # the logger made last is the current one
-        OFFLINE[self.kind](cfg=self.resolved(), out=self.work_dir, **given, **self.settings.to_dict())
+        OFFLINE[self.kind](cfg=self.resolved(), out=self.work_dir, **self.paths(), **self.settings.to_dict())
         return {}
 
 

@@ -1,0 +1,197 @@
+"""What stages are given and hand over: labels, weights, the state of a run; rounds; offline steps that are killed."""
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT, actions, assert_equal_runs, die, run_and_die, stamp
+from mmengine.config import Config
+
+from mmuda.datasets.cityscapes import CityscapesDataset
+from mmuda.engine.recipe import Recipe
+from mmuda.engine.stages import OFFLINE, RecipeError
+from mmuda.engine.stamps import file_hash
+from mmuda.models.uda import Supervised
+from mmuda.registry import DATASETS, MODELS
+from mmuda.utils.checkpoint import load_safe
+
+ROUNDS = ROOT / 'tests/configs/rounds.py'
+SHORT = {
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+    'default_hooks.checkpoint.interval': 1,
+    'default_hooks.logger.interval': 1,
+}
+
+
+@MODELS.register_module()
+class FromLabels(Supervised):
+    """Trains from labels of the target."""
+
+    def parts(self, data: dict) -> Iterator[tuple[str, dict]]:
+        yield from super().parts({'source': data['target']})
+
+
+def write_levels(cfg: Config, checkpoint: str, out: Path, levels: int) -> dict:
+    """An offline step: grey levels as labels, shifted by a number that the checkpoint gives."""
+    shift = int(file_hash(checkpoint)[:4], 16)
+    target = DATASETS.build(cfg.train_dataloader.dataset.target | {'pipeline': [], 'with_labels': False})
+    for item in target:
+        file = out / f'{item["name"]}.png'
+        if not file.is_file():
+            grey = cv2.imread(item['img_path'], cv2.IMREAD_GRAYSCALE)
+            cv2.imwrite(f'{file}.part.png', ((grey.astype(int) * levels // 256 + shift) % 19).astype(np.uint8))
+            os.replace(f'{file}.part.png', file)
+    manifest = {'checkpoint': file_hash(checkpoint), 'levels': levels, 'count': len(target)}
+    (out / 'manifest.json').write_text(json.dumps(manifest))
+    return manifest
+
+
+@pytest.fixture(autouse=True)
+def _levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OFFLINE, 'Levels', write_levels)
+
+
+@pytest.fixture
+def load_recipe(options: dict) -> Callable[..., Recipe]:
+    def load(config: Path, folder: Path, more: dict | None = None, **kwargs) -> Recipe:
+        return Recipe.load(config, folder, options={**options, **SHORT, **(more or {})}, **kwargs)
+
+    return load
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """A config that is EHTDI's on MiniCity with another recipe."""
+
+    def write(entries: str) -> Path:
+        folder = ROOT / 'configs'
+        (tmp_path / 'config.py').write_text(
+            f"_base_ = '{folder}/ehtdi/minicity.py'\nrecipe = [{entries.replace('CONFIGS', str(folder))}]\n"
+        )
+        return tmp_path / 'config.py'
+
+    return write
+
+
+def weights(folder: Path, step: int = 2) -> dict[str, torch.Tensor]:
+    return load_safe(folder / f'iter_{step}.pth')['state_dict']
+
+
+# ------------------------------------------------------------------------------------------------ what is handed over
+
+CARRY = """
+    dict(name='source', config='CONFIGS/baselines/minicity_source.py'),
+    dict(name='first', load_from='source.last'),
+    dict(name='carried', load_from='first.last', carry=['teacher']),
+    dict(name='fresh', load_from='first'),
+"""
+CROPS = {
+    'train_dataloader.dataset.source.pipeline.4.size': (32, 32),
+    'train_dataloader.dataset.target.pipeline.3.size': (32, 32),
+}
+
+
+def test_a_start_takes_the_student_and_what_is_to_be_carried(load_recipe, written, tmp_path: Path) -> None:
+    still = {f'{stage}:optim_wrapper.optimizer.lr': 0.0 for stage in ('carried', 'fresh')}
+    run = load_recipe(written(CARRY), tmp_path / 'run', CROPS | still | {'model.teacher.momentum': 0.25})
+    run.run()
+    first, carried, fresh = (weights(tmp_path / 'run' / name) for name in ('01_first', '02_carried', '03_fresh'))
+    steps = [int(state['teacher._extra_state']) for state in (first, carried, fresh)]
+    assert steps == [2, 4, 2]
+    moved = 0
+    for name in (key for key in first if key.startswith('student') and key.endswith(('weight', 'bias'))):
+        average = name.replace('student.', 'teacher.model.')
+        assert torch.equal(carried[name], first[name])  # at a learning rate of 0
+        assert torch.equal(fresh[average], first[name])  # a new average of it
+        expected = first[name] + 0.75**2 * (first[average] - first[name])
+        torch.testing.assert_close(carried[average], expected, atol=1e-6, rtol=1e-5)
+        moved += not torch.equal(first[average], first[name])
+    assert moved > 10
+
+
+CONTINUES = """
+    dict(name='whole', config='CONFIGS/baselines/minicity_source.py', seed=4),
+    dict(name='one', config='CONFIGS/baselines/minicity_source.py', seed=4),
+    dict(name='two', config='CONFIGS/baselines/minicity_source.py', continues='one'),
+"""
+FOUR = {'whole:train_cfg.max_iters': 4, 'two:train_cfg.max_iters': 4}
+
+
+@pytest.mark.parametrize('killed', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_stage_that_continues_equals_an_uninterrupted_one(load_recipe, written, tmp_path: Path, killed: bool) -> None:
+    def load(**kwargs) -> Recipe:
+        return load_recipe(written(CONTINUES), tmp_path / 'run', FOUR, **kwargs)
+
+    if killed:
+        run_and_die(load(), 'before_train_iter', 3, 'two')
+        assert actions(load(resume=True)) == ['done', 'done', 'resume']
+    load(resume=killed).run()
+    assert_equal_runs(tmp_path / 'run/00_whole', tmp_path / 'run/02_two', steps=4, first=3)
+
+
+def test_what_is_continued_holds_the_state_of_a_run(load_recipe, written, tmp_path: Path) -> None:
+    config = written(CONTINUES)
+    load_recipe(config, tmp_path / 'run', FOUR, until_stage='whole').run()
+    finished, bare = tmp_path / 'run/00_whole/iter_4.pth', tmp_path / 'run/00_whole/best.pth'
+    with pytest.raises(RecipeError, match=r'two continues one, but .*best.pth holds no optimiser: give an iter_<n>.pth'):
+        load_recipe(config, tmp_path / 'run', init={'one': bare})
+    with pytest.raises(RecipeError, match=r'from iteration 4 on: its train_cfg.max_iters=4 has to be larger'):
+        load_recipe(config, tmp_path / 'run', FOUR, init={'one': finished})
+
+
+# ------------------------------------------------------------------------------------------------------------- rounds
+
+
+@DATASETS.register_module()
+class LabelledCity(CityscapesDataset):
+    def __init__(self, label_dir=None, **kwargs):
+        self.label_dir = label_dir
+        super().__init__(**kwargs)
+
+    def get_data_info(self, idx):
+        info = super().get_data_info(idx)
+        if self.label_dir:
+            info['seg_map_path'] = f'{self.label_dir}/{info["name"]}.png'
+            info['label_table'] = np.arange(256, dtype=np.uint8)
+        return info
+
+
+def test_rounds(load_recipe, tmp_path: Path) -> None:
+    """A changed selector parameter redoes exactly the stages behind it."""
+    run = load_recipe(ROUNDS, tmp_path / 'work_dirs/a')
+    assert [(stage.name, stage.seed) for stage in run.stages[2::2]] == [('round1', 1234), ('round2', 1234)]
+    assert [stage.cfg.optim_wrapper.optimizer.lr for stage in run.stages[2::2]] == [5e-4, 2.5e-4]
+    assert not {'number', 'start', 'stage'} & set(run.stages[-1].cfg)
+    last = run.run()
+    assert last == tmp_path / 'work_dirs/a/04_round2/iter_2.pth'
+    log = (tmp_path / 'work_dirs/a/recipe.log').read_text()
+    for line in (
+        f'stage labels2: todo (not yet run); checkpoint round1.last ({last.parents[1]}/02_round1/iter_2.pth)',
+        f'labels labels2.folder ({last.parents[1]}/03_labels2)',
+    ):
+        assert line in log
+    assert int(weights(last.parent)['teacher._extra_state']) == 4  # carried on
+
+    again = load_recipe(ROUNDS, tmp_path / 'work_dirs/a')
+    assert actions(again) == ['done'] * 5
+    changed = load_recipe(ROUNDS, tmp_path / 'work_dirs/a', {'labels2:levels': 5})
+    assert actions(changed) == ['done', 'done', 'done', 'todo', 'todo']
+    assert '03  labels2      todo    settings changed' in changed.table()
+    changed.run()
+    assert sorted(folder.name for folder in last.parents[1].glob('*.old1')) == ['03_labels2.old1', '04_round2.old1']
+    assert actions(load_recipe(ROUNDS, tmp_path / 'work_dirs/a', {'levels': 5})) == ['done'] + ['todo'] * 4
+    # the first ones lie aside now, and are as good as new
+    assert actions(load_recipe(ROUNDS, tmp_path / 'work_dirs/a')) == ['done', 'done', 'done', 'reuse', 'reuse']
+
+    other = load_recipe(ROOT / 'configs/ehtdi/minicity.py', tmp_path / 'work_dirs/b/run', CROPS)
+    assert actions(other) == ['reuse', 'todo']
+    elsewhere = load_recipe(ROUNDS, tmp_path / 'work_dirs/b/run')
+    assert actions(elsewhere) == ['reuse'] * 5
