@@ -1,15 +1,24 @@
-# Two rounds of labelling and training. They are written as a comprehension, whose variables are its own: a variable of the
-# file itself would become a setting of the config (STACK f14).
+# Two rounds of labelling and training, written as a comprehension: its variables are its own, while a variable of the file
+# would become a setting of the config.
 _base_ = '../../configs/ehtdi/minicity.py'
 recipe = [
     dict(type='Train', name='source', config='../../configs/baselines/minicity_source.py'),
-    *(stage for number, start in enumerate(['source', 'round1'], 1) for stage in (
-        dict(type='Levels', name=f'labels{number}', checkpoint=f'{start}.last', levels=3),
-        dict(
-            type='Train', name=f'round{number}', load_from=f'{start}.last', labels=f'labels{number}', seed=1234,
-            carry=['teacher'] if number > 1 else [],
-            options={'optim_wrapper.optimizer.lr': 1e-3 / 2 ** number}),
-    )),
+    *(
+        stage
+        for number, start in enumerate(['source', 'round1'], 1)
+        for stage in (
+            dict(type='Levels', name=f'labels{number}', checkpoint=f'{start}.last', levels=3),
+            dict(
+                type='Train',
+                name=f'round{number}',
+                load_from=f'{start}.last',
+                labels=f'labels{number}',
+                seed=1234,
+                carry=['teacher'] if number > 1 else [],
+                options={'optim_wrapper.optimizer.lr': 1e-3 / 2**number},
+            ),
+        )
+    ),
 ]
 model = dict(type='FromLabels')
 train_dataloader = dict(
@@ -20,4 +29,7 @@ train_dataloader = dict(
             type='mmuda.LabelledCity',
             data_root={{_base_.data_root}},
             split='train',
-            pipeline=[dict(type='mmuda.LoadImage'), dict(type='mmuda.LoadLabels'), dict(type='mmuda.Pack')])))
+            pipeline=[dict(type='mmuda.LoadImage'), dict(type='mmuda.LoadLabels'), dict(type='mmuda.Pack')],
+        ),
+    )
+)

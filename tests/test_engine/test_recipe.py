@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, actions, assert_equal_runs, run_and_die
+from helpers import ROOT, actions, assert_equal_runs, run_and_die, stamp
 
-from mmuda.engine.recipe import Recipe
+from mmuda.engine.recipe import Recipe, seed_table
 from mmuda.engine.stages import RecipeError
 
 SHORT = {
@@ -140,6 +140,19 @@ def test_how_a_stage_loads_and_logs_does_not_change_it(recipe: Callable[..., Rec
     other = {'default_hooks.logger.interval': 3, 'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.keep': 5}
     assert actions(recipe(more=other)) == ['done', 'done']
     assert actions(recipe(more={'minicity.seed': 1})) == ['todo', 'todo']  # another city is another run
+
+
+def test_scores_of_several_seeds(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    runs = [recipe(f'run/seed{seed}', seed=seed, until_stage='source') for seed in (0, 1)]
+    for run in runs:
+        run.run()
+    scores = [stamp(tmp_path / f'run/seed{seed}/00_source')['scores']['mIoU'] for seed in (0, 1)]
+    assert scores[0] != scores[1]
+    mean, spread = sum(scores) / 2, abs(scores[0] - scores[1]) / 2**0.5
+    names, *lines = seed_table(runs).splitlines()
+    assert names.split()[-2:] == ['seed0', 'seed1']
+    line = next(line for line in lines if line.startswith('mIoU '))
+    assert line.split() == ['mIoU', f'{mean:.2f}', f'{spread:.2f}', *(f'{score:.2f}' for score in scores)]
 
 
 def test_two_runs_in_one_folder(recipe: Callable[..., Recipe], tmp_path: Path) -> None:

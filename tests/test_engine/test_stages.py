@@ -1,6 +1,5 @@
 """What stages are given and hand over: labels, weights, the state of a run; rounds; offline steps that are killed."""
 
-import io
 import json
 import os
 import signal
@@ -141,7 +140,9 @@ def test_what_is_continued_holds_the_state_of_a_run(load_recipe, written, tmp_pa
     config = written(CONTINUES)
     load_recipe(config, tmp_path / 'run', FOUR, until_stage='whole').run()
     finished, bare = tmp_path / 'run/00_whole/iter_4.pth', tmp_path / 'run/00_whole/best.pth'
-    with pytest.raises(RecipeError, match=r'two continues one, but .*best.pth holds no optimiser: give an iter_<n>.pth'):
+    with pytest.raises(
+        RecipeError, match=r'two continues one, but .*best.pth holds no optimiser: give an iter_<n>.pth'
+    ):
         load_recipe(config, tmp_path / 'run', init={'one': bare})
     with pytest.raises(RecipeError, match=r'from iteration 4 on: its train_cfg.max_iters=4 has to be larger'):
         load_recipe(config, tmp_path / 'run', FOUR, init={'one': finished})
@@ -195,3 +196,104 @@ def test_rounds(load_recipe, tmp_path: Path) -> None:
     assert actions(other) == ['reuse', 'todo']
     elsewhere = load_recipe(ROUNDS, tmp_path / 'work_dirs/b/run')
     assert actions(elsewhere) == ['reuse'] * 5
+
+
+# ------------------------------------------------------------------------------------ offline stages, parts of a recipe
+
+
+def write_and_die(recipe: Recipe, files: int) -> None:
+    """Run in a process that gets a SIGKILL when an offline step has written some files."""
+
+    def work() -> None:
+        plain, written = os.replace, []
+
+        def replace(source: str, target: str) -> None:
+            plain(source, target)
+            written.extend([target] if str(target).endswith('.png') else [])
+            if len(written) == files:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        os.replace = replace
+        recipe.run()
+
+    die(work)
+
+
+def test_killed_while_labelling(load_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(more: dict | None = None, **kwargs) -> Recipe:
+        return load_recipe(ROUNDS, tmp_path / 'a/run', more, until_stage='labels1', **kwargs)
+
+    write_and_die(load(), 3)
+    labels = tmp_path / 'a/run/01_labels1'
+    first = {file.name: file.stat().st_mtime_ns for file in labels.glob('*.png')}
+    assert len(first) == 3
+    assert '01  labels1      todo    unfinished; --resume would go on' in load().table()
+    with pytest.raises(RecipeError, match='01_labels1 cannot be resumed: its settings changed'):
+        load({'labels1:levels': 5}, resume=True).plan()
+    with monkeypatch.context() as patch:
+        patch.setattr('mmuda.engine.stages.code_hash', lambda: 'other')
+        assert '01  labels1      todo    unfinished, and the code of mmuda changed' in load(resume=True).table()
+    resumed = load(resume=True)
+    assert actions(resumed) == ['done', 'resume', 'skip', 'skip', 'skip']
+    assert resumed.run() == labels
+    assert {name: (labels / name).stat().st_mtime_ns for name in first} == first  # it went on
+
+    source = {'source': tmp_path / 'a/run/00_source/iter_2.pth'}
+    load_recipe(ROUNDS, tmp_path / 'b/run', init=source, until_stage='labels1').run()
+    for file in (tmp_path / 'b/run/01_labels1').glob('*.*n*'):
+        if file.name != 'stamp.json':
+            assert file.read_bytes() == (labels / file.name).read_bytes()
+    assert {*stamp(labels)['outputs']} == {'folder'}
+
+
+def test_parts_of_a_recipe(load_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(**kwargs) -> list[str]:
+        return actions(load_recipe(ROUNDS, tmp_path / 'run', **kwargs))
+
+    assert plan(until_stage='labels1') == ['todo', 'todo', 'skip', 'skip', 'skip']
+    load_recipe(ROUNDS, tmp_path / 'run', until_stage='labels1').run()
+    assert json.loads((tmp_path / 'run/outputs.json').read_text())['labels1'] == {'folder': '01_labels1'}
+    assert plan(from_stage='round1', until_stage='round1') == ['done', 'done', 'todo', 'skip', 'skip']
+    with pytest.raises(
+        RecipeError, match=r'--from-stage labels2 needs stage round1, which is not done \(not yet run\)'
+    ):
+        plan(from_stage='labels2')
+    # what is given needs none of the stages that it would have been made from
+    checkpoint, labels = tmp_path / 'run/00_source/iter_2.pth', tmp_path / 'run/01_labels1'
+    assert plan(init={'round1': checkpoint}) == ['skip', 'skip', 'init', 'todo', 'todo']
+    assert plan(init={'labels1': labels}, from_stage='round1') == ['done', 'init', 'todo', 'todo', 'todo']
+    with pytest.raises(
+        RecipeError, match=r'--init labels1=.*00_source: no folder with a manifest.json, as Levels writes'
+    ):
+        plan(init={'labels1': checkpoint.parent})
+    # before the first stage, what is done stays although the code changed
+    monkeypatch.setattr('mmuda.engine.stages.code_hash', lambda: 'other')
+    assert plan(from_stage='labels1') == ['done', 'todo', 'todo', 'todo', 'todo']
+    assert plan(from_stage='round1') == ['done', 'done', 'todo', 'todo', 'todo']
+    (labels / 'manifest.json').unlink()
+    with pytest.raises(RecipeError, match=r'needs stage labels1, which is not done \(what it handed over is gone\)'):
+        plan(from_stage='round1')
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ("type='Levels', name='b', checkpoint='a.last'", "stage b, Levels: missing a required argument: 'levels'"),
+        ("type='Levels', name='b', levels=2", "stage b, Levels: missing a required argument: 'checkpoint'"),
+        ("type='Levels', name='b', checkpoint='a', levels=2, lvels=3", "Levels: got an unexpected .* 'lvels'"),
+    ],
+)
+def test_mistakes_in_an_offline_stage(written, tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.load(written(f"dict(name='a'), dict({setting})"), tmp_path / 'run')
+
+
+def test_labels_need_a_target(written, tmp_path: Path) -> None:
+    source = ROOT / 'configs/baselines/minicity_source.py'
+    entries = f"""
+        dict(name='a', config='{source}'),
+        dict(type='Levels', name='b', checkpoint='a.last', levels=2),
+        dict(name='c', config='{source}', labels='b'),
+    """
+    with pytest.raises(RecipeError, match=r'stage c takes labels, but has no train_dataloader.dataset.target'):
+        Recipe.load(written(entries), tmp_path / 'run')
