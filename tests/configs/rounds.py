@@ -1,5 +1,5 @@
-# Two rounds of labelling and training, written as a comprehension: its variables are its own, while a variable of the file
-# would become a setting of the config.
+# Two rounds of labelling and training, written as a comprehension: its variables are its own, while a variable of the
+# file would become a setting of the config.
 _base_ = '../../configs/ehtdi/minicity.py'
 recipe = [
     dict(type='Train', name='source', config='../../configs/baselines/minicity_source.py'),
