@@ -15,7 +15,7 @@ from torch import nn
 
 from mmuda.models.heads import SummedASPPHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_from_http, load_safe
-from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes
+from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes, start_state
 
 ROOT = Path(__file__).parents[2]
 S16 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
@@ -178,6 +178,40 @@ def test_a_whole_state_is_left_alone():
     saved, model = _Model(19), _Model(19)
     model.load_state_dict(saved.state_dict())
     same(model.state_dict(), saved.state_dict())
+
+
+class _Adversarial(_Model):
+    """Has state beside its networks, too."""
+
+    def __init__(self, channels=4):
+        super().__init__(19)
+        self.discriminator = nn.Conv2d(19, channels, 1)
+        self.register_buffer('thresholds', torch.rand(19))
+
+
+def test_a_start_takes_one_network_and_what_is_carried():
+    saved, model = _Adversarial(), _Adversarial()
+    state, student = saved.state_dict(), saved.student.state_dict()
+    start = start_state(state, model)
+    same({key.removeprefix('student.'): start[key] for key in start if key.startswith('student.')}, student)
+    same({key.removeprefix('teacher.model.'): start[key] for key in start if key.startswith('teacher.')}, student)
+    assert not any(key.startswith(('discriminator', 'thresholds')) for key in start)
+    same(start_state(state, model, carry=['teacher', 'discriminator', 'thresholds']), state)
+    alone = start_state(state, _Model(19, teacher=False))
+    same({key.removeprefix('student.'): value for key, value in alone.items()}, saved.teacher.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ('saved', 'part', 'message'),
+    [
+        (_Adversarial, 'critic', "'critic', which this model does not have"),
+        (lambda: _Model(19), 'discriminator', "'discriminator', but the checkpoint has none"),
+        (lambda: _Adversarial(channels=2), 'discriminator', "'discriminator', but the checkpoint has another one"),
+    ],
+)
+def test_what_cannot_be_carried(saved, part, message):
+    with pytest.raises(ValueError, match=message):
+        start_state(saved().state_dict(), _Adversarial(), carry=[part])
 
 
 # ---------------------------------------------------------------------------------------------------- safe reading
