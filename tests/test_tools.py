@@ -85,6 +85,9 @@ def test_dry_run_and_mistakes(run: Path) -> None:
     common = ('configs/ehtdi/minicity.py', '--work-dir', run / 'run', '--data-root', run / 'data')
     done = run_tool('train.py', *common, '--dry-run', '--cfg-options', *as_options(SMALL))
     assert [line.split()[2] for line in done.stdout.splitlines() if re.match(r'  0\d ', line)] == ['done', 'done']
+    seeds = run_tool('train.py', *common, '--seeds', '3', '4', '--until-stage', 'source', '--dry-run')
+    assert re.findall(r'stage\(s\) in .*/(run/seed\d)', seeds.stdout) == ['run/seed3', 'run/seed4']
+    assert re.findall(r'01  ehtdi +(\w+)', seeds.stdout) == ['skip', 'skip']
     wrong = run_tool('train.py', *common, '--cfg-options', 'model.confidnce=0.9')
     assert wrong.returncode == 1
     assert wrong.stderr.strip().splitlines()[-1].startswith('error: --cfg-options model.confidnce: no stage has')

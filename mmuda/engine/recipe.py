@@ -266,11 +266,11 @@ class Recipe:
 def seed_table(recipes: Sequence[Recipe]) -> str:
     """Scores of runs that differ in their seed (single classes aside): mean, standard deviation, each run's."""
     found = [recipe.scores() for recipe in recipes]
-    lines = [f'{"":<10}{"mean":>8}{"+-":>7}   {"  ".join(recipe.work_dir.name for recipe in recipes)}']
+    lines = [f'{"":<10}{"mean":>8}{"+-":>7}  ' + ''.join(f'{recipe.work_dir.name:>8}' for recipe in recipes)]
     for name in (name for name in found[0] if '.' not in name and not name.endswith('time')):
         values = [scores[name] for scores in found]
         spread = f'{stdev(values):.2f}' if len(values) > 1 else '-'
-        lines.append(f'{name:<10}{mean(values):8.2f}{spread:>7}   {" ".join(f"{value:.2f}" for value in values)}')
+        lines.append(f'{name:<10}{mean(values):8.2f}{spread:>7}  ' + ''.join(f'{value:8.2f}' for value in values))
     return '\n'.join(lines)
 
 
