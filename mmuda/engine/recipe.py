@@ -45,13 +45,11 @@ class Decision:
         action: ``todo``, ``resume``, ``done``, ``reuse`` (an equal one), ``init`` or ``skip``.
         why: For people.
         found: What the stage hands over, where nothing is to be done.
-        identity: What the stage is made from, where something is.
     """
 
     action: str
     why: str
     found: dict[str, str] = field(default_factory=dict)
-    identity: dict = field(default_factory=dict)
 
 
 class Recipe:
@@ -156,7 +154,8 @@ class Recipe:
 
     def _is_needed(self, stage: Stage) -> bool:
         """Whether a stage, or what is made from it, is asked for."""
-        users = [other for other in self.stages if any(given.stage is stage for given in other.inputs.values())]
+        asked = self.stages[: self.final + 1]
+        users = [other for other in asked if any(given.stage is stage for given in other.inputs.values())]
         return not users or any(user.init is None and self._is_needed(user) for user in users)
 
     def _compare(self, stage: Stage) -> Decision:
@@ -170,20 +169,20 @@ class Recipe:
         if found.get('status') == 'done' and (not differing or (keep and differing == ['code'])):
             files = _outputs(stage, stage.stamp_file, found)
             if not files:
-                return Decision('todo', 'what it handed over is gone', identity=wanted)
+                return Decision('todo', 'what it handed over is gone')
             since = ', by other code of mmuda' if differing else ''
             return Decision('done', f'finished in {found["seconds"]:.0f} s{since}', files)
         elsewhere = self._find_equal(stage, wanted)
         if elsewhere is not None:
             return Decision('reuse', f'equal to {elsewhere.parent}', _outputs(stage, elsewhere, read_stamp(elsewhere)))
         if not found:
-            return Decision('todo', 'not yet run', identity=wanted)
+            return Decision('todo', 'not yet run')
         if found['status'] == 'done':
-            return Decision('todo', f'{" and ".join(differing)} changed', identity=wanted)
+            return Decision('todo', f'{" and ".join(differing)} changed')
         if not self.resume:
-            return Decision('todo', 'unfinished; --resume would go on', identity=wanted)
+            return Decision('todo', 'unfinished; --resume would go on')
         if differing == ['code']:
-            return Decision('todo', 'unfinished, and the code of mmuda changed since', identity=wanted)
+            return Decision('todo', 'unfinished, and the code of mmuda changed since')
         if differing:
             raise RecipeError(
                 f'{stage.work_dir} cannot be resumed: its {" and ".join(differing)} changed since it was started. '
@@ -191,8 +190,8 @@ class Recipe:
             )
         progress = stage.progress()
         if progress is None:
-            return Decision('todo', 'unfinished, no checkpoint yet', identity=wanted)
-        return Decision('resume', f'from {progress}', identity=wanted)
+            return Decision('todo', 'unfinished, no checkpoint yet')
+        return Decision('resume', f'from {progress}')
 
     def _find_equal(self, stage: Stage, identity: dict) -> Path | None:
         """The stamp of an equal finished stage in the same ``work_dirs`` tree."""
@@ -220,6 +219,8 @@ class Recipe:
                 if decision.action in ('todo', 'resume'):
                     self._run(stage, decision, logger)
                     ran += 1
+                elif decision.action == 'reuse':  # perhaps found only now
+                    logger.info(f'stage {stage.name}: {decision.why}')
                 self._write_outputs()
             final = self.stages[self.final]
             result = Path(final.output[final.hands_over[0]])
@@ -229,11 +230,12 @@ class Recipe:
     def _run(self, stage: Stage, decision: Decision, logger: MMLogger) -> None:
         logger.info(f'stage {stage.name}: {decision.action} ({decision.why}); {stage.given()}')
         resumed = decision.action == 'resume'
+        identity = stage.identity() if is_main_process() else {}
         if is_main_process():
             if not resumed:
                 _set_aside(stage.work_dir, logger)
             stage.work_dir.mkdir(parents=True, exist_ok=True)
-            write_text(stage.stamp_file, json.dumps(decision.identity | {'status': 'running'}, indent=1))
+            write_text(stage.stamp_file, json.dumps(identity | {'status': 'running'}, indent=1))
         prepare_data(stage.cfg)
         began = time.time()
         measured = stage.run(resumed)
@@ -246,7 +248,7 @@ class Recipe:
                 for artifact, path in stage.output.items()
             }
             finished = {'status': 'done', 'seconds': time.time() - began, 'outputs': outputs, **measured}
-            write_text(stage.stamp_file, json.dumps(decision.identity | finished, indent=1))
+            write_text(stage.stamp_file, json.dumps(identity | finished, indent=1))
 
     def _write_outputs(self) -> None:
         """Say where what each stage hands over lies, for a stage may have been given or found elsewhere."""
@@ -259,8 +261,12 @@ class Recipe:
 
     def scores(self) -> dict[str, float]:
         """Scores of the last stage that was trained, after :meth:`run`; empty when that was given."""
-        last = [stage for stage in self.stages if isinstance(stage, Train) and stage.output][-1]
-        return read_stamp(Path(last.output['last']).with_name('stamp.json')).get('scores', {})
+        stamps = [
+            read_stamp(Path(stage.output['last']).with_name('stamp.json'))
+            for stage in self.stages
+            if isinstance(stage, Train) and stage.output
+        ]
+        return stamps[-1].get('scores', {}) if stamps else {}
 
 
 def seed_table(recipes: Sequence[Recipe]) -> str:

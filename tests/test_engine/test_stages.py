@@ -289,6 +289,7 @@ def test_parts_of_a_recipe(load_recipe, tmp_path: Path, monkeypatch: pytest.Monk
     # what is given needs none of the stages that it would have been made from
     checkpoint, labels = tmp_path / 'run/00_source/iter_2.pth', tmp_path / 'run/01_labels1'
     assert plan(init={'round1': checkpoint}) == ['skip', 'skip', 'init', 'todo', 'todo']
+    assert plan(init={'round1': checkpoint}, until_stage='labels1') == ['done', 'done', 'init', 'skip', 'skip']
     assert plan(init={'labels1': labels}, from_stage='round1') == ['done', 'init', 'todo', 'todo', 'todo']
     with pytest.raises(
         RecipeError, match=r'--init labels1=.*00_source: no folder with a manifest.json, as Levels writes'
