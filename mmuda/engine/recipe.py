@@ -32,7 +32,7 @@ from mmengine.runner import Runner
 
 import mmuda
 from mmuda import minicity
-from mmuda.engine.hooks.checkpoint import write_text
+from mmuda.utils.files import write_whole
 
 OUTPUTS = 'outputs.json'
 
@@ -44,6 +44,7 @@ _NOT_STAMPED = (
     'resume',
     'visualizer',
     'vis_backends',
+    'pictures',
     'log_level',
     'logger',
     'num_workers',
@@ -250,7 +251,7 @@ class Recipe:
                 stage.name: {kind: os.path.relpath(file, self.work_dir) for kind, file in stage.output.items()}
                 for stage in self.stages
             }
-            write_text(self.work_dir / OUTPUTS, json.dumps(files, indent=1))
+            write_whole(self.work_dir / OUTPUTS, json.dumps(files, indent=1))
 
     def _train(self, stage: Stage, decision: Decision, logger: MMLogger) -> None:
         start = self._start_file(stage)
@@ -261,7 +262,7 @@ class Recipe:
             if not resumed:
                 _set_aside(stage.work_dir, logger)
             stage.work_dir.mkdir(parents=True, exist_ok=True)
-            write_text(stage.stamp_file, json.dumps(self._identity(stage) | {'status': 'running'}, indent=1))
+            write_whole(stage.stamp_file, json.dumps(self._identity(stage) | {'status': 'running'}, indent=1))
         barrier()
         cfg = copy.deepcopy(stage.cfg)
         cfg.work_dir = str(stage.work_dir)
@@ -277,7 +278,7 @@ class Recipe:
             hashes = {kind: {'file': Path(file).name, 'sha256': file_hash(file)} for kind, file in stage.output.items()}
             measured = {'status': 'done', 'seconds': time.time() - began, 'scores': scores}
             finished = self._identity(stage) | measured | hashes
-            write_text(stage.stamp_file, json.dumps(finished, indent=1))
+            write_whole(stage.stamp_file, json.dumps(finished, indent=1))
 
     # -------------------------------------------------------------------------------------------- hand-over
 
@@ -448,6 +449,32 @@ def _initial_weights(cfg: Config) -> str:
 
 def _files(stamp_file: Path, stamp: dict) -> dict[str, str]:
     return {kind: str(stamp_file.parent / stamp[kind]['file']) for kind in ('last', 'best') if kind in stamp}
+
+
+def find_checkpoint(path: str | Path, cfg: Config, which: str = 'last') -> Path:
+    """The checkpoint itself, or that of the config's own stage, the last of its recipe, in the folder of a run.
+
+    Args:
+        path: A checkpoint, the folder of a run, or that of a stage.
+        cfg: The config.
+        which: ``'last'`` or ``'best'``: the checkpoint that is taken from a folder.
+
+    Raises:
+        RecipeError: If there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    stages = cfg.get('recipe') or [{'name': Path(cfg.filename).stem}]
+    name, outputs = stages[-1]['name'], path / OUTPUTS
+    if outputs.is_file() and (found := json.loads(outputs.read_text()).get(name, {}).get(which)):
+        return path / found
+    for folder in (path / f'{len(stages) - 1:02d}_{name}', path):
+        if found := _outputs(folder).get(which):
+            return Path(found)
+    raise RecipeError(
+        f'{path} is neither a checkpoint nor a run of {cfg.filename} whose stage {name} has a {which} one'
+    )
 
 
 # ------------------------------------------------------------------------------------------------- running
