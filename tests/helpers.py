@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+
+from mmuda.registry import MODELS
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,3 +45,12 @@ def run_tool(name: str, *arguments: object, **environment: str) -> subprocess.Co
     command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
     env = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT)
+
+
+def save_network(cfg: Config, folder: Path) -> tuple[Path, Path]:
+    """The config and a fresh network of it as files, for tools that take a trained one."""
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    torch.save({'state_dict': model.state_dict()}, folder / 'network.pth')
+    cfg.dump(folder / 'config.py')
+    return folder / 'config.py', folder / 'network.pth'

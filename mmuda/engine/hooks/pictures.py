@@ -1,5 +1,6 @@
 """Sheets of pictures that show what a method does with its batches."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,7 @@ class PictureHook(Hook):
         if model.notes is None:
             return
         notes, model.notes = model.notes, None
-        pictures = batch_pictures(model, data_batch) | notes
-        columns = {name.replace('_', ' '): _arrays(model, picture) for name, picture in pictures.items()}
-        rows = [dict(zip(columns, arrays, strict=True)) for arrays in zip(*columns.values(), strict=True)]
-        page = sheet(rows, runner.train_dataloader.dataset.metainfo, height=192)
+        page = sheet(picture_rows(model, data_batch, notes), runner.train_dataloader.dataset.metainfo, height=192)
         step = runner.iter + 1
         write_whole(Path(runner.work_dir, 'pictures', f'iter_{step}.png'), encode(page))
         for backend in runner.visualizer._vis_backends.values():
@@ -65,19 +63,26 @@ class PictureHook(Hook):
 
 
 @torch.no_grad()
-def batch_pictures(model: 'UDASegmentor', data_batch: dict) -> dict[str, Tensor]:
-    """Images and labels of a loader's batch, and the evaluated network's prediction for its last domain."""
+def picture_rows(model: 'UDASegmentor', data_batch: dict, notes: Mapping[str, Tensor]) -> list[dict[str, np.ndarray]]:
+    """What a sheet shows of a step: title -> array, see :func:`mmuda.utils.pictures.draw`, for each sample.
+
+    Args:
+        model: In train mode, as it is left; its prediction is one in eval mode.
+        data_batch: As the loader made it.
+        notes: What the model noted.
+    """
     batch = model.data_preprocessor(data_batch, training=True)
-    pictures = {}
+    columns = {}
     for domain, tensors in batch.items():
-        pictures[domain] = tensors['image']
+        columns[domain] = tensors['image']
         if 'label' in tensors:
-            pictures[f'{domain} label'] = tensors['label']
+            columns[f'{domain} label'] = tensors['label']
     model.eval()
     predicted = model.predict(tensors['image'][:_SAMPLES])
     model.train()
-    pictures[f'{model.evaluate} on {domain}'] = torch.cat([sample.pred_sem_seg.data for sample in predicted])
-    return pictures
+    columns[f'{model.evaluate} on {domain}'] = torch.cat([sample.pred_sem_seg.data for sample in predicted])
+    arrays = {name.replace('_', ' '): _arrays(model, picture) for name, picture in (columns | notes).items()}
+    return [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
 
 
 def _segmentor(runner: Runner) -> 'UDASegmentor':
