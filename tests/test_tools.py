@@ -23,6 +23,7 @@ SMALL = {
     **{f'minicity.{key}': value for key, value in SMALL_CITY.items()},
     'val_dataloader.dataset.pipeline.2.scale': '(128,64)',
     'test_dataloader.dataset.pipeline.2.scale': '(128,64)',
+    'test_pipeline.1.scale': '(128,64)',
     'ehtdi:train_dataloader.dataset.source.pipeline.4.size': '(32,32)',
     'ehtdi:train_dataloader.dataset.target.pipeline.3.size': '(32,32)',
     'train_cfg.max_iters': 2,
