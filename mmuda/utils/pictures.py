@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 _WIDTH = 2100  # pixels that the pictures of a sheet may take together
+_NARROWEST = 200  # a legend needs
 _GAP = 6  # pixels between two pictures
 _HIGHEST = 256  # pixels of a picture
 _LINE = 24  # a line of text is so many pixels high
@@ -93,13 +94,13 @@ def sheet(rows: Sequence[Mapping[str, np.ndarray]], meta: Mapping, height: int) 
     Returns:
         BGR uint8 (H, W, 3), some 2000 pixels wide at most unless a single picture is wider.
     """
-    shapes = sum(array.shape[1] / array.shape[0] for array in rows[0].values())
-    fitting = int((_WIDTH - _GAP * len(rows[0])) / shapes)  # with all columns beside each other
-    height = min(max(height, fitting), _HIGHEST)
+    shapes = [array.shape[1] / array.shape[0] for array in rows[0].values()]
+    lines = _lines([round(height * shape) for shape in shapes], _WIDTH)
+    fitting = min((_WIDTH - _GAP * len(line)) / sum(shapes[column] for column in line) for line in lines)
+    height = min(max(height, int(fitting)), _HIGHEST)
     drawn = [[draw(array, meta['palette'], height) for array in row.values()] for row in rows]
     widths = [max(picture.shape[1] for picture in column) for column in zip(*drawn, strict=True)]
-    lines = _lines(widths)
-    page_width = max(sum(widths[column] + _GAP for column in line) for line in lines) - _GAP
+    page_width = max(_NARROWEST, *(sum(widths[column] + _GAP for column in line) - _GAP for line in lines))
     blocks = []
     for line in lines:
         block = np.full((_LINE + len(rows) * (height + _GAP), page_width, 3), _WHITE, np.uint8)
@@ -115,7 +116,7 @@ def sheet(rows: Sequence[Mapping[str, np.ndarray]], meta: Mapping, height: int) 
     return np.pad(page, ((0, _GAP), (_GAP, _GAP), (0, 0)), constant_values=_WHITE)
 
 
-def _lines(widths: Sequence[int], limit: int = _WIDTH) -> list[list[int]]:
+def _lines(widths: Sequence[int], limit: int) -> list[list[int]]:
     """Break columns into as few lines as ``limit`` allows, and these as equally long as can be."""
     lines, length = [[]], 0
     for column, width in enumerate(widths):
