@@ -203,7 +203,10 @@ def main() -> None:
     choose_data_root(args.data_root)
     MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
     try:
-        compare(args) if args.compare else predict(args)
+        if args.compare:
+            compare(args)
+        else:
+            predict(args)
     except (RecipeError, OSError, ValueError) as error:
         sys.exit(f'\nerror: {error}')  # below the progress bar
 

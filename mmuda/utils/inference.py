@@ -55,9 +55,11 @@ class Predictor:
         self.model = MODELS.build(cfg.model)
         state = load_safe(checkpoint)
         try:
-            self.model.load_state_dict(state.get('state_dict', state))
-        except (RuntimeError, ValueError) as error:
+            missing, unexpected = self.model.load_state_dict(state.get('state_dict', state), strict=False)
+        except ValueError as error:
             raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: {error}') from error
+        if other := missing + unexpected:
+            raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
         self.model.to(device).eval()
         self.pipeline = Compose(cfg.test_pipeline)
         self.meta = metainfo(self.model.out_channels)

@@ -64,10 +64,15 @@ def test_networks_of_other_classes_cannot_be_compared(cfg: Config, predictor: Pr
     check_same_classes({'one': predictor, 'two': predictor})
 
 
-def test_a_checkpoint_that_does_not_fit_is_named(cfg: Config, predictor: Predictor, tmp_path: Path) -> None:
+def test_a_checkpoint_that_does_not_fit_is_named(load, cfg: Config, predictor: Predictor, tmp_path: Path) -> None:
     cfg.merge_from_dict({'model.student.backbone.base_channels': 8, 'model.student.backbone.stem_channels': 8})
     with pytest.raises(ValueError, match=r'network\.pth does not fit .*minicity_source\.py.*model\.student'):
         Predictor(cfg, tmp_path / 'network.pth')
+    state = predictor.model.state_dict()
+    state.pop('student.decode_head.convs.0.bias')
+    torch.save(state, tmp_path / 'less.pth')
+    with pytest.raises(ValueError, match=r'less\.pth does not fit .*: only one of them has student\.decode_head'):
+        Predictor(load('baselines/minicity_source.py'), tmp_path / 'less.pth')
     cfg.pop('test_pipeline')
     with pytest.raises(ValueError, match='has no test_pipeline'):
         Predictor(cfg, tmp_path / 'network.pth')
