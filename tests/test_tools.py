@@ -208,6 +208,7 @@ def test_the_table_in_print(table: Callable[..., Any]) -> None:
 
 # -------------------------------------------------------------------------------------------------- inference
 
+
 @pytest.fixture
 def infer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
     """Runs infer.py in this process; returns what it prints. A failure is a SystemExit with the message."""

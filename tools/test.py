@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
+from mmuda.engine.recipe import find_checkpoint, prepare_data
 from mmuda.utils.command_line import add_run_options, running
 
 
@@ -81,10 +81,7 @@ def main() -> None:
     """Run it."""
     args = parse_args()
     with running(args):
-        try:
-            cfg = build_config(args)
-        except RecipeError as error:
-            sys.exit(f'error: {error}')
+        cfg = build_config(args)
         prepare_data(cfg)
         Runner.from_cfg(cfg).test()
 

@@ -131,7 +131,7 @@ def test_pictures_show_the_step(edge: Config, tmp_path: Path) -> None:
     assert all(module.training for module in model.modules())
 
     titles = ['source', 'source label', 'target', 'teacher on target', 'pseudo label', 'calm', 'confidence',
-              'auxiliary label', 'mixed', 'border', 'mixed label', 'student on mixed', 'back', 'back label',
+              'all heads on calm', 'mixed', 'border', 'mixed label', 'student on mixed', 'back', 'back label',
               'back border']  # fmt: skip
     assert [list(row) for row in rows] == [titles, titles]
     for number, row in enumerate(rows):
