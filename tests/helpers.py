@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmuda.engine.recipe import Recipe
+from mmuda.registry import MODELS
 from mmuda.utils.checkpoint import load_safe
 
 ROOT = Path(__file__).parents[1]
@@ -108,3 +109,12 @@ def assert_equal_runs(one: Path, two: Path, steps: int, first: int = 1) -> None:
     wanted = {key: values for key, values in logged(one).items() if key[0] >= first}
     assert [step for step, validated in wanted if not validated] == list(range(first, steps + 1))
     assert str(wanted) == str(logged(two))  # as text: a class that no image shows has a score of nan
+
+
+def save_network(cfg: Config, folder: Path) -> tuple[Path, Path]:
+    """The config and a fresh network of it as files, for tools that take a trained one."""
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    torch.save({'state_dict': model.state_dict()}, folder / 'network.pth')
+    cfg.dump(folder / 'config.py')
+    return folder / 'config.py', folder / 'network.pth'

@@ -10,16 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ROOT, SMALL_CITY, TINY, run_tool, stamp
+from helpers import ROOT, SMALL_CITY, TINY, run_tool, save_network, stamp
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmseg.apis import MMSegInferencer, init_model
 from PIL import Image
+
+from mmuda.engine.recipe import RecipeError, find_checkpoint
 
 SMALL = {
     **TINY,
     **{f'minicity.{key}': value for key, value in SMALL_CITY.items()},
     'val_dataloader.dataset.pipeline.2.scale': '(128,64)',
     'test_dataloader.dataset.pipeline.2.scale': '(128,64)',
+    'test_pipeline.1.scale': '(128,64)',
     'ehtdi:train_dataloader.dataset.source.pipeline.4.size': '(32,32)',
     'ehtdi:train_dataloader.dataset.target.pipeline.3.size': '(32,32)',
     'train_cfg.max_iters': 2,
@@ -65,6 +69,18 @@ def test_scores_are_those_of_the_last_validation(run: Path) -> None:
     assert np.asarray(Image.open(masks[0])).max() < 19
     assert list((run / 'show').rglob('*.png'))
 
+    images = run / 'data/cityscapes/leftImg8bit/val'
+    inferred = run_tool(
+        'infer.py', 'configs/ehtdi/minicity.py', run / 'run', '--palette', images, '--out', run / 'inferred', *common
+    )
+    assert inferred.returncode == 0, inferred.stderr[-2000:]
+    assert f'{len(masks)}/{len(masks)}' in inferred.stdout
+    names = {path.stem: path.relative_to(images) for path in images.rglob('*.png')}
+    for mask in masks:  # the network's size is that of the images here
+        picture = Image.open(run / 'inferred' / names[mask.stem])
+        assert picture.mode == 'P'
+        assert np.array_equal(np.asarray(picture), np.asarray(Image.open(mask)))
+
     at_labels = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'run', '--score-at', 'labels', *common)
     assert score(at_labels.stdout) == pytest.approx(score(done.stdout))  # the labels have the network's size here
 
@@ -98,13 +114,13 @@ def test_dry_run_and_mistakes(run: Path) -> None:
 
 
 def test_the_run_folder_means_the_last_stage(run: Path, tmp_path: Path) -> None:
-    find_checkpoint = runpy.run_path(str(ROOT / 'tools/test.py'))['find_checkpoint']
     cfg = Config.fromfile(ROOT / 'configs/ehtdi/minicity.py')
     assert find_checkpoint(run / 'run', cfg, 'last') == run / 'run/01_ehtdi/iter_2.pth'
     assert find_checkpoint(run / 'run', cfg, 'best') == run / 'run/01_ehtdi/best.pth'
+    assert find_checkpoint(run / 'run/01_ehtdi', cfg) == run / 'run/01_ehtdi/iter_2.pth'
     (tmp_path / '00_source').mkdir()
     (tmp_path / '00_source/last_checkpoint').write_text('iter_2.pth')
-    with pytest.raises(SystemExit, match='whose stage ehtdi has a last one'):
+    with pytest.raises(RecipeError, match='whose stage ehtdi has a last one'):
         find_checkpoint(tmp_path, cfg, 'last')
 
 
@@ -191,3 +207,112 @@ def test_the_table_in_print(table: Callable[..., Any]) -> None:
     assert lines['EHTDI'] == ['31.50', '2.12', '+31.50', '2.12', '1.5', '30.00', '33.00']
     assert lines['mit-b0 source-only'] == ['63.00', '4.24', '+0.00', '0.00', '1.5', '60.00', '66.00']
     assert lines['mit-b0 oracle'] == ['105.00', '7.07', '+42.00', '2.83', '1.5', '100.00', '110.00']
+
+
+# -------------------------------------------------------------------------------------------------- inference
+
+
+@pytest.fixture
+def infer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs infer.py in this process; returns what it prints. A failure is a SystemExit with the message."""
+    tool, level = runpy.run_path(str(ROOT / 'tools/infer.py')), MMLogger.get_current_instance().level
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', ['infer.py', *map(str, arguments)])
+        tool['main']()
+        return capsys.readouterr().out
+
+    yield call
+    MMLogger.get_current_instance().setLevel(level)
+
+
+@pytest.fixture
+def network(load, tmp_path: Path) -> tuple[Path, Path]:
+    """A config and a checkpoint of a fresh network."""
+    return save_network(load('baselines/minicity_source.py'), tmp_path)
+
+
+@pytest.fixture
+def pictures(city: Path, tmp_path: Path) -> Path:
+    """A folder of images of other sizes and kinds than the network's, in folders."""
+    [path, *_] = sorted((city / 'cityscapes/leftImg8bit/val').rglob('*.png'))
+    picture = Image.open(path)
+    for name, size in (('one.png', (100, 60)), ('a/one.JPG', (80, 64)), ('a/b/two.webp', (33, 21))):
+        (tmp_path / 'pictures' / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.resize(size).save(tmp_path / 'pictures' / name)
+    (tmp_path / 'pictures/a/notes.txt').write_text('no image')
+    return tmp_path / 'pictures'
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
+
+
+def test_infer_keeps_folders_and_sizes(infer, network, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    infer(*network, '--overlay', pictures, '--confidence', '--out', out)
+    kinds = ('', '_confidence', '_overlay')
+    names = ('a/b/two', 'a/one', 'one')
+    assert written(out) == sorted(f'{name}{kind}.png' for name in names for kind in kinds)
+    for name, size in zip(names, [(33, 21), (80, 64), (100, 60)], strict=True):
+        mask, confidence, overlay = (Image.open(out / f'{name}{kind}.png') for kind in kinds)
+        assert (mask.mode, confidence.mode, overlay.mode) == ('L', 'L', 'RGB')
+        assert mask.size == confidence.size == overlay.size == size
+        assert np.asarray(mask).max() < 19
+        assert np.asarray(confidence).min() >= 255 // 19
+
+    (tmp_path / 'pictures/a/list.txt').write_text(f'b/two.webp\n\n../one.png\n{pictures}/a/one.JPG\n')
+    with pytest.raises(SystemExit, match=r'one\.png and .*one\.JPG would both be written to .*listed/one\.png'):
+        infer(*network, pictures / 'a/list.txt', '--out', tmp_path / 'listed')
+    (tmp_path / 'pictures/a/list.txt').write_text('b/two.webp\n../one.png\n')
+    infer(*network, pictures / 'a/list.txt', '--out', tmp_path / 'listed')
+    assert written(tmp_path / 'listed') == ['b/two.png', 'one.png']
+    assert (tmp_path / 'listed/one.png').read_bytes() == (out / 'one.png').read_bytes()
+
+
+def test_infer_stops_at_the_first_mistake(infer, network, pictures: Path, tmp_path: Path) -> None:
+    def fails(message: str, *arguments: object, out: Path = tmp_path / 'out') -> None:
+        with pytest.raises(SystemExit, match=message):
+            infer(*network, *arguments, '--out', out)
+
+    fails('missing.png: no such image', pictures, pictures / 'missing.png')
+    fails(r'out lies in the input folder', pictures, out=pictures / 'out')
+    fails(r'one\.png is an input and would be overwritten', pictures / 'one.png', out=pictures)
+    fails('would both be written', pictures, pictures / 'one.png')
+    (tmp_path / 'empty').mkdir()
+    fails(r'empty: no image', tmp_path / 'empty')
+    assert not (tmp_path / 'out').exists()
+    (pictures / 'a/one.JPG').write_bytes(b'no picture')
+    fails(r'one\.JPG: empty, broken or cut-off image', pictures)
+    assert written(tmp_path / 'out') == ['a/b/two.png']
+
+
+def test_compare_draws_the_truth_where_there_is_one(infer, network, city: Path, pictures, tmp_path: Path) -> None:
+    other = f'other={":".join(map(str, network))}'
+    infer(*network, '--compare', other, '--errors', '--count', 2, '--out', tmp_path / 'val')
+    sheets = written(tmp_path / 'val')
+    assert len(sheets) == 2
+    widths = {Image.open(tmp_path / 'val' / name).width for name in sheets}
+    [image, *_] = sorted((city / 'cityscapes/leftImg8bit/val').rglob('*.png'))
+    infer(*network, image, pictures / 'one.png', '--compare', other, '--errors', '--out', tmp_path / 'some')
+    assert Image.open(tmp_path / 'some' / image.name).width in widths
+    assert Image.open(tmp_path / 'some/one.png').width < min(widths)  # image and two predictions
+    same = f'{network[0].parent.name}/config={":".join(map(str, network))}'
+    with pytest.raises(SystemExit, match='two networks have the same name'):
+        infer(*network, '--compare', same, '--out', tmp_path / 'none')
+    assert not (tmp_path / 'none').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'name images, folders or .txt lists'),
+        (['x.png', '--errors'], '--errors belongs to --compare'),
+        (['--compare', 'a=b:c', '--palette'], '--compare writes sheets only'),
+        (['--compare', 'a=b'], 'a=b is not of the form NAME=CONFIG:CHECKPOINT'),
+    ],
+)
+def test_infer_explains_its_command_line(infer, capsys, arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit):
+        infer('config.py', 'network.pth', *arguments, '--out', 'nowhere')
+    assert message in capsys.readouterr().err

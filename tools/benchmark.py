@@ -27,7 +27,9 @@ from mmengine.logging import MMLogger
 
 from mmuda import minicity
 from mmuda.engine.recipe import OUTPUTS
-from mmuda.utils.pictures import prediction_sheet
+from mmuda.utils.files import write_whole
+from mmuda.utils.inference import Predictor, comparison, val_items
+from mmuda.utils.pictures import encode
 
 # Rows of the table: name -> config, whose last stage is scored.
 METHODS = {
@@ -167,13 +169,13 @@ class Table:
 
     def draw_sheet(self) -> Path:
         """Image, truth and every row's prediction for a few validation images."""
-        seed = self.args.seeds[0]
-        runs = {}
+        predictors = {}
         for row, config in self.rows.items():
-            stamp = self.stamp(row, seed)
-            title = f'{row} {stamp["scores"]["mIoU"]:.1f}'
-            runs[title] = (config, stamp['checkpoint'])
-        return prediction_sheet(runs, self.folder / 'predictions.png')
+            stamp, cfg = self.stamp(row, self.args.seeds[0]), Config.fromfile(config)
+            predictors[f'{row} {stamp["scores"]["mIoU"]:.1f}'] = Predictor(cfg, stamp['checkpoint'])
+        file = self.folder / 'predictions.png'
+        write_whole(file, encode(comparison(predictors, val_items(cfg, 5))))
+        return file
 
 
 @cache

@@ -5,7 +5,6 @@ python tools/test.py configs/ehtdi/gta2city.py best.pth --score-at labels --tta 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmuda.engine.recipe import OUTPUTS, prepare_data
+from mmuda.engine.recipe import find_checkpoint, prepare_data
 from mmuda.utils.command_line import add_run_options, running
 
 
@@ -43,24 +42,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_checkpoint(path: Path, cfg: Config, which: str) -> Path:
-    """The checkpoint itself, or that of the config's own stage, the last that its recipe trains, in a run's folder."""
-    if path.is_file():
-        return path
-    stages = cfg.get('recipe') or [{'name': Path(cfg.filename).stem}]
-    index = [index for index, stage in enumerate(stages) if stage.get('type', 'Train') == 'Train'][-1]
-    name, outputs = stages[index]['name'], path / OUTPUTS
-    if outputs.is_file() and (found := json.loads(outputs.read_text()).get(name, {}).get(which)):
-        return path / found
-    unfinished = path / f'{index:02d}_{name}'
-    latest = unfinished / ('best.pth' if which == 'best' else 'last_checkpoint')
-    if not latest.is_file():
-        sys.exit(
-            f'error: {path} is neither a checkpoint nor a run of {cfg.filename} whose stage {name} has a {which} one'
-        )
-    return latest if which == 'best' else latest.with_name(Path(latest.read_text()).name)
-
-
 def score_at(cfg: Config, where: str) -> None:
     """Choose the resolution of the labels that are scored."""
     transforms = [t for t in cfg.test_dataloader.dataset.pipeline if t['type'] == 'mmuda.PillowResize']
@@ -74,7 +55,7 @@ def build_config(args: argparse.Namespace) -> Config:
     """The config with what the command line asks for."""
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
-    checkpoint = find_checkpoint(Path(args.checkpoint), cfg, args.which)
+    checkpoint = find_checkpoint(args.checkpoint, cfg, args.which)
     cfg.load_from = str(checkpoint)
     cfg.launcher = args.launcher
     if args.amp:

@@ -12,6 +12,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='mmuda.SafeCheckpointHook', interval=None, keep=2, save_best='mIoU'),  # None: each validation
+    pictures=dict(type='mmuda.PictureHook', interval=None),  # None: each validation; 0: none
     sampler_seed=None,
 )
 custom_hooks = [

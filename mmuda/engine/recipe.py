@@ -29,10 +29,10 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 
 from mmuda import minicity
-from mmuda.engine.hooks.checkpoint import write_text
 from mmuda.engine.recipe_file import read_stages
-from mmuda.engine.stages import RecipeError, Stage, Train, new_logger
+from mmuda.engine.stages import RecipeError, Stage, Train, checkpoints, new_logger
 from mmuda.engine.stamps import MANIFEST, file_hash, read_stamp
+from mmuda.utils.files import write_whole
 
 OUTPUTS = 'outputs.json'
 
@@ -235,7 +235,7 @@ class Recipe:
             if not resumed:
                 _set_aside(stage.work_dir, logger)
             stage.work_dir.mkdir(parents=True, exist_ok=True)
-            write_text(stage.stamp_file, json.dumps(identity | {'status': 'running'}, indent=1))
+            write_whole(stage.stamp_file, json.dumps(identity | {'status': 'running'}, indent=1))
         prepare_data(stage.cfg)
         began = time.time()
         measured = stage.run(resumed)
@@ -248,7 +248,7 @@ class Recipe:
                 for artifact, path in stage.output.items()
             }
             finished = {'status': 'done', 'seconds': time.time() - began, 'outputs': outputs, **measured}
-            write_text(stage.stamp_file, json.dumps(identity | finished, indent=1))
+            write_whole(stage.stamp_file, json.dumps(identity | finished, indent=1))
 
     def _write_outputs(self) -> None:
         """Say where what each stage hands over lies, for a stage may have been given or found elsewhere."""
@@ -257,7 +257,7 @@ class Recipe:
                 stage.name: {artifact: os.path.relpath(path, self.work_dir) for artifact, path in stage.output.items()}
                 for stage in self.stages
             }
-            write_text(self.work_dir / OUTPUTS, json.dumps(paths, indent=1))
+            write_whole(self.work_dir / OUTPUTS, json.dumps(paths, indent=1))
 
     def scores(self) -> dict[str, float]:
         """Scores of the last stage that was trained, after :meth:`run`; empty when that was given."""
@@ -278,6 +278,33 @@ def seed_table(recipes: Sequence[Recipe]) -> str:
         spread = f'{stdev(values):.2f}' if len(values) > 1 else '-'
         lines.append(f'{name:<10}{mean(values):8.2f}{spread:>7}  ' + ''.join(f'{value:8.2f}' for value in values))
     return '\n'.join(lines)
+
+
+def find_checkpoint(path: str | Path, cfg: Config, which: str = 'last') -> Path:
+    """The checkpoint itself, or that of the config's own stage, the last that its recipe trains, in a run's folder.
+
+    Args:
+        path: A checkpoint, the folder of a run, or that of a stage.
+        cfg: The config.
+        which: ``'last'`` or ``'best'``: the checkpoint that is taken from a folder.
+
+    Raises:
+        RecipeError: If there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    stages = cfg.get('recipe') or [{'name': Path(cfg.filename).stem}]
+    index = [index for index, stage in enumerate(stages) if stage.get('type', 'Train') == 'Train'][-1]
+    name, outputs = stages[index]['name'], path / OUTPUTS
+    if outputs.is_file() and (found := json.loads(outputs.read_text()).get(name, {}).get(which)):
+        return path / found
+    for folder in (path / f'{index:02d}_{name}', path):
+        if found := checkpoints(folder).get(which):
+            return Path(found)
+    raise RecipeError(
+        f'{path} is neither a checkpoint nor a run of {cfg.filename} whose stage {name} has a {which} one'
+    )
 
 
 # ------------------------------------------------------------------------------------------------- running

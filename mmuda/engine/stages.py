@@ -224,11 +224,7 @@ class Train(Stage):
 
     def artifacts(self) -> dict[str, str]:
         """The last checkpoint, and the best where one is kept."""
-        files, latest = {}, self.work_dir / 'last_checkpoint'
-        if latest.is_file():
-            files['last'] = self.work_dir / Path(latest.read_text()).name
-        files['best'] = self.work_dir / 'best.pth'
-        return {artifact: str(file) for artifact, file in files.items() if file.is_file()}
+        return checkpoints(self.work_dir)
 
     def progress(self) -> str | None:
         """The last checkpoint's name."""
@@ -289,6 +285,14 @@ class Offline(Stage):
         new_logger(self.work_dir / 'offline.log')  # the logger made last is the current one
         OFFLINE[self.kind](cfg=self.resolved(), out=self.work_dir, **self.paths(), **self.settings.to_dict())
         return {}
+
+
+def checkpoints(folder: Path) -> dict[str, str]:
+    """``'last'`` and ``'best'`` -> the checkpoint of a training run's folder, as far as they are there."""
+    files, latest = {'best': folder / 'best.pth'}, folder / 'last_checkpoint'
+    if latest.is_file():
+        files['last'] = folder / Path(latest.read_text()).name
+    return {artifact: str(file) for artifact, file in files.items() if file.is_file()}
 
 
 def train(cfg: Config, hooks: Sequence[Hook]) -> dict[str, float]:

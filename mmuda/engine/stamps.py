@@ -20,6 +20,7 @@ _NOT_STAMPED = (
     'resume',
     'visualizer',
     'vis_backends',
+    'pictures',
     'log_level',
     'logger',
     'num_workers',

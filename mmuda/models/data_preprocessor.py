@@ -43,3 +43,10 @@ class DomainDataPreprocessor(SegDataPreProcessor):
             image = image.flip(1)
         image = image.float()
         return (image - self.mean) / self.std if self._enable_normalize else image
+
+    def picture(self, image: Tensor) -> Tensor:
+        """What a normalised image (N, 3, H, W) looked like: uint8, BGR as read."""
+        if self._enable_normalize:
+            image = image.float() * self.std + self.mean
+        image = image.round().clamp(0, 255).to(torch.uint8)
+        return image.flip(1) if self.swap_channels else image

@@ -28,16 +28,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, help=argparse.SUPPRESS)  # older launchers pass it
 
 
+def choose_data_root(data_root: str | None) -> None:
+    """Make configs that are read from now on look for data in this folder; None leaves it to MMUDA_DATA and to them."""
+    if data_root:
+        os.environ['MMUDA_DATA'] = data_root
+    elif not os.environ.get('MMUDA_DATA'):
+        os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
+
+
 @contextmanager
 def running(args: argparse.Namespace) -> Iterator[None]:
     """The environment that the options ask for: the data folder and, with a launcher, the group of processes.
 
     An error that the user can mend ends the command with its sentence.
     """
-    if args.data_root:
-        os.environ['MMUDA_DATA'] = args.data_root
-    elif not os.environ.get('MMUDA_DATA'):
-        os.environ.pop('MMUDA_DATA', None)  # set but empty: a config's default counts
+    choose_data_root(args.data_root)
     try:
         launch(args.launcher)
         yield

@@ -137,7 +137,8 @@ def test_changed_code_keeps_what_is_done_when_resuming(
 
 def test_how_a_stage_loads_and_logs_does_not_change_it(recipe: Callable[..., Recipe]) -> None:
     recipe().run()
-    other = {'default_hooks.logger.interval': 3, 'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.keep': 5}
+    hooks = {'logger.interval': 3, 'checkpoint.keep': 5, 'pictures.interval': 0}
+    other = {'train_dataloader.num_workers': 1} | {f'default_hooks.{key}': value for key, value in hooks.items()}
     assert actions(recipe(more=other)) == ['done', 'done']
     assert actions(recipe(more={'minicity.seed': 1})) == ['todo', 'todo']  # another city is another run
 

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from mmuda.registry import HOOKS
 from mmuda.utils.distributed import averaged_statistics
+from mmuda.utils.files import write_whole
 
 
 @HOOKS.register_module()
@@ -98,7 +99,7 @@ class SafeCheckpointHook(Hook):
     def _save_latest(self, runner: Runner, step: int) -> None:
         path = self._save(runner, step, f'iter_{step}.pth')
         if is_main_process():
-            write_text(path.with_name('last_checkpoint'), str(path))
+            write_whole(path.with_name('last_checkpoint'), str(path))
             files = sorted(path.parent.glob('iter_*.pth'), key=lambda file: int(file.stem[5:]))
             for old in files[: -self.keep]:
                 old.unlink()
@@ -120,13 +121,6 @@ class SafeCheckpointHook(Hook):
                 'make room or mend the folder, then go on with --resume'
             ) from error
         return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it is either the old or the new one, never half of it."""
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(text)
-    os.replace(part, path)
 
 
 def _validates_at(runner: Runner, step: int) -> bool:

@@ -76,6 +76,7 @@ class UDASegmentor(BaseSegmentor):
         self.student = MODELS.build(student).to(memory_format=self.memory_format)
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
+        self.notes: dict[str, Tensor] | None = None  # a dict while a PictureHook asks for pictures of the step
         self._register_load_state_dict_pre_hook(self._before_load)
 
     # ---------------------------------------------------------------------------------------------- training
@@ -136,6 +137,15 @@ class UDASegmentor(BaseSegmentor):
         """The context in which networks compute in ``precision``; what follows them stays outside, in fp32."""
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.data_preprocessor.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def note(self, **pictures: Tensor) -> None:
+        """Keep intermediate results of this step for ``mmuda.PictureHook``; does nothing unless it has asked for them.
+
+        The type says what a picture shows: float (N, 3, h, w) a normalised image, float (N, C, h, w) logits, int64
+        (N, h, w) a label map, bool (N, h, w) a mask, float (N, h, w) values in [0, 1]. Their name is the title.
+        """
+        if self.notes is not None:
+            self.notes |= {name: picture.detach() for name, picture in pictures.items()}
 
     def upsample(self, logits: Tensor, like: Tensor) -> Tensor:
         """Logits (N, C, h, w) at the height and width of ``like``, bilinear as the student's heads align corners."""

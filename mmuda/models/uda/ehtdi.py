@@ -135,6 +135,7 @@ class EHTDI(UDASegmentor):
             calm_full = [self.upsample(logits, calm) for logits in calm_low]
             all_heads = sum(torch.softmax(logits.float(), 1) for logits in calm_full).argmax(1)
             conf, predicted = softmax_confidence(self.confidence_logits(calm_full[0], target))
+        self.note(calm=calm, confidence=conf, all_heads_on_calm=all_heads, mixed=mixed)
         areas = Areas(label, pasted, pseudo, all_heads, conf > self.confidence, predicted)
 
         proto_label = torch.where(pasted, label, torch.where(areas.confident, predicted, IGNORE))
@@ -155,8 +156,10 @@ class EHTDI(UDASegmentor):
     def mixed_losses(self, heads: list[Tensor], areas: Areas) -> Losses:
         """Cross entropy of every head's logits (N, C, h, w) on ``mixed``."""
         main, *aux = heads
+        label = mixed_label(areas)
+        self.note(mixed_label=label, student_on_mixed=main)
         return {
-            'loss_mixed': self.target_weight * cross_entropy(main, mixed_label(areas)),
+            'loss_mixed': self.target_weight * cross_entropy(main, label),
             **auxiliary_loss('loss_mixed_aux', self.target_weight * self.aux_weight, aux, areas.all_heads),
         }
 
@@ -165,13 +168,16 @@ class EHTDI(UDASegmentor):
         back = paste(mixed, source, areas.confident)
         main = self.upsample(self.main_head(back), back)
         label = torch.where(areas.confident, areas.predicted, areas.truth)
+        self.note(back=back, back_label=label)
         first = self.back_samples
         return {'loss_back': self.mix_weight * cross_entropy(main[first], label[first])}
 
     @torch.no_grad()
     def pseudo_label(self, image: Tensor) -> Tensor:
         """The student's classes (N, H, W) for target images, its batch norm in train mode (T11), without threshold."""
-        return self.upsample(self.main_head(image), image).argmax(1)
+        label = self.upsample(self.main_head(image), image).argmax(1)
+        self.note(pseudo_label=label)
+        return label
 
     def contrast(self, mixed: Tensor, calm: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Prototype and pixel contrast between two views' logits (N, C, h, w), each the mean over the batch.
@@ -237,6 +243,7 @@ class EHTDIEdge(EHTDI):
         main, *aux = heads
         edge = self.gated(border(areas.pasted))
         label, aux_label = only(edge, mixed_label(areas)), only(edge, areas.all_heads)
+        self.note(border=edge)
         return {
             **super().mixed_losses(heads, areas),
             'loss_mixed_border': self.border_weight * cross_entropy(main, label),
@@ -251,6 +258,7 @@ class EHTDIEdge(EHTDI):
         label = torch.where(from_target, areas.predicted, areas.truth)
         aux_label = torch.where(from_target, areas.all_heads, areas.truth)
         edge = self.gated(border(areas.confident) & ~areas.pasted)
+        self.note(back=back, back_label=label, back_border=edge)
         first = self.back_samples
         return {
             'loss_back': self.mix_weight * cross_entropy(main[first], label[first]),

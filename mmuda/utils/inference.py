@@ -1,0 +1,128 @@
+"""Trained networks on image files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+
+from mmuda.datasets.classes import metainfo
+from mmuda.datasets.transforms.loading import LoadLabels, decode_image
+from mmuda.models.losses import softmax_confidence
+from mmuda.registry import DATASETS, MODELS
+from mmuda.utils.checkpoint import load_safe
+from mmuda.utils.pictures import mistakes, sheet
+
+
+class Prediction(NamedTuple):
+    """What a network says of an image, at the size of its file.
+
+    Attributes:
+        label: Train ids (H, W) uint8.
+        confidence: Probability of that class (H, W) float32.
+    """
+
+    label: np.ndarray
+    confidence: np.ndarray
+
+
+class Predictor:
+    """The network that a config evaluates, with the weights of a checkpoint.
+
+    Args:
+        cfg: Config with a ``test_pipeline``, which brings images to the size of the paper.
+        checkpoint: File of weights.
+        device: Where it runs.
+
+    Attributes:
+        meta: ``classes`` (names) and ``palette`` (RGB).
+
+    Raises:
+        ValueError: If the checkpoint does not fit the config, or the config has no ``test_pipeline``.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str | Path, device: str = 'cpu') -> None:
+        if 'test_pipeline' not in cfg:
+            raise ValueError(f'{cfg.filename} has no test_pipeline, by which images are loaded: add one')
+        init_default_scope(cfg.default_scope)
+        self.model = MODELS.build(cfg.model)
+        state = load_safe(checkpoint)
+        try:
+            missing, unexpected = self.model.load_state_dict(state.get('state_dict', state), strict=False)
+        except ValueError as error:
+            raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: {error}') from error
+        if other := missing + unexpected:
+            raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
+        self.model.to(device).eval()
+        self.pipeline = Compose(cfg.test_pipeline)
+        self.meta = metainfo(self.model.out_channels)
+
+    @torch.no_grad()
+    def __call__(self, path: str) -> Prediction:
+        """Predict an image file."""
+        item = self.pipeline({'img_path': path})
+        logits = self.model.test_step(pseudo_collate([item]))[0].seg_logits.data  # (C, H, W)
+        confidence, _ = softmax_confidence(logits[None])
+        return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy())
+
+
+def load_image(path: str) -> np.ndarray:
+    """Read an image file: BGR uint8 (H, W, 3)."""
+    return decode_image(fileio.get(path), path)
+
+
+def val_items(cfg: Config, count: int | None = None) -> list[dict]:
+    """What a pipeline starts from (``img_path``, ``name``, ``seg_map_path``, ...) for the images a config validates on.
+
+    Args:
+        cfg: The config.
+        count: Take so many, evenly spread; None takes all.
+    """
+    init_default_scope(cfg.default_scope)
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    number = len(dataset) if count is None else min(count, len(dataset))
+    return [dataset.get_data_info(int(index)) for index in np.linspace(0, len(dataset) - 1, number)]
+
+
+def check_same_classes(predictors: Mapping[str, Predictor]) -> None:
+    """Raise a ValueError if the networks, by title, differ in their classes."""
+    counts = {title: len(predictor.meta['classes']) for title, predictor in predictors.items()}
+    if len(set(counts.values())) > 1:
+        each = ', '.join(f'{title} has {count}' for title, count in counts.items())
+        raise ValueError(f'only networks of the same classes can be compared: {each}')
+
+
+def comparison(predictors: Mapping[str, Predictor], items: Sequence[dict], errors: bool = False) -> np.ndarray:
+    """A sheet with a row for each image: the image, the truth, and what each network predicts.
+
+    Args:
+        predictors: Title -> network, all of the same classes.
+        items: The images, each as :func:`val_items` gives it, or only its ``img_path``: then there is no truth, which
+            has to hold for all of them.
+        errors: Beside each prediction, mark where it is wrong; needs the truth.
+
+    Returns:
+        BGR uint8 (H, W, 3).
+
+    Raises:
+        ValueError: If an image or a label file cannot be read; names it.
+    """
+    rows = []
+    for item in items:
+        image = load_image(item['img_path'])
+        truth = LoadLabels(same_size=False)(item).get('gt_seg_map')
+        row = {'image': image} | ({} if truth is None else {'truth': truth})
+        for title, predictor in predictors.items():
+            row[title] = predictor(item['img_path']).label
+            if errors and truth is not None:
+                truth = cv2.resize(truth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+                row[f'{title}: errors'] = mistakes(image, row[title], truth)
+        rows.append(row)
+    return sheet(rows, next(iter(predictors.values())).meta, height=128)
