@@ -20,4 +20,4 @@ custom_hooks = [
     dict(type='mmuda.RankStatisticsHook'),
 ]
 model_wrapper_cfg = dict(type='mmuda.StepParallel')  # of several processes
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='mmuda.TTAModel')

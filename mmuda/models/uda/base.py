@@ -7,9 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
+from mmuda.models.prediction import max_at
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
 from mmuda.utils.distributed import average_gradients
@@ -19,6 +21,7 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+_CHANGES = ('flip', 'padding_size', 'img_padding_size')  # metainfo of what mmseg undoes in a prediction
 
 
 class UDASegmentor(BaseSegmentor):
@@ -29,7 +32,7 @@ class UDASegmentor(BaseSegmentor):
      train_step(): data_preprocessor -> for each of parts(): backward
                    -> average_gradients() -> every optimiser steps -> teacher.update()
      parts():      the method, in the paper's order; yields (name, {loss name: value})
-     predict():    network.predict(), where network is the student or the teacher, as `evaluate` says
+     predict():    network.inference() -> labels, where network is the student or the teacher, as `evaluate` says
      forward():    network.forward(), without post-processing
 
     Each part is back-propagated as soon as it is yielded, so its graph is free before the next one is built: the large
@@ -49,6 +52,9 @@ class UDASegmentor(BaseSegmentor):
         pretrained: Always None, like the next two: mmseg's ``init_model`` passes it to every segmentor.
         train_cfg: Always None.
         init_cfg: Always None.
+
+    Attributes:
+        keep_logits: Whether predictions carry their logits; False at first.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class UDASegmentor(BaseSegmentor):
             self.student.to(memory_format=torch.channels_last)
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
+        self.keep_logits = False
         self._register_load_state_dict_pre_hook(self._before_load)
 
     # ---------------------------------------------------------------------------------------------- training
@@ -155,9 +162,21 @@ class UDASegmentor(BaseSegmentor):
         return self.network.out_channels
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        """Predictions of the evaluated network; see mmseg's ``EncoderDecoder.predict``."""
+        """Predictions of the evaluated network; its labels are those of mmseg's ``EncoderDecoder.predict``.
+
+        The samples get ``pred_sem_seg``, but ``seg_logits``, at 19 floats per pixel of a label map, only where
+        :attr:`keep_logits` says so, or where mmseg's own way is taken: without samples, with one output channel, and
+        for images that were flipped or padded.
+        """
+        changed = any(sample.get(key) for sample in data_samples or () for key in _CHANGES)
         with self.autocast():
-            return self.network.predict(inputs, data_samples)
+            if self.keep_logits or data_samples is None or self.out_channels == 1 or changed:
+                return self.network.predict(inputs, data_samples)
+            logits = self.network.inference(inputs, [sample.metainfo for sample in data_samples])  # (N, C, H, W)
+        for sample, own in zip(data_samples, logits.split(1), strict=True):
+            _, label = max_at(own, sample.ori_shape, self.network.align_corners)
+            sample.pred_sem_seg = PixelData(data=label.long())  # (1, h, w)
+        return data_samples
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         with self.autocast():
