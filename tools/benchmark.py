@@ -2,12 +2,18 @@
 
     python tools/benchmark.py minicity --methods ehtdi --seeds 0 1 2
     python tools/benchmark.py minicity --methods ehtdi --city 1 --shift strong --sheet
+    python tools/benchmark.py step --method ehtdi
+    python tools/benchmark.py parts
+    python tools/benchmark.py eval
 
 The accuracy table trains what is missing, two runs at a time on one thread each; stopped and started again it goes on
 where it was. Equal stages (the source-only start of a seed, say) run once.
+
+The speed tables (tools/speed/) set each piece of work beside its plain form; docs/benchmarks.md says how.
 """
 
 import argparse
+import importlib
 import json
 import os
 import re
@@ -22,8 +28,11 @@ from statistics import mean, stdev
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import cv2
+import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 
 from mmuda import minicity
 from mmuda.engine.recipe import OUTPUTS
@@ -54,6 +63,19 @@ def parse_args() -> argparse.Namespace:
     table.add_argument('--data-root', type=Path, default=Path('data'), help='where the cities are made')
     table.add_argument('--jobs', type=int, default=2, help='runs at a time, one thread each')
     table.add_argument('--sheet', action='store_true', help='draw predictions of the first seed')
+    for kind, module, what in (
+        ('step', 'step', 'one training step beside its bare network passes'),
+        ('parts', 'parts', "EHTDI's parts beside their plain forms"),
+        ('eval', 'evaluation', "from a network's output to scores, beside mmseg"),
+    ):
+        table = kinds.add_parser(kind, help=what)
+        table.set_defaults(module=module)
+        table.add_argument('--rounds', type=int, default=5 if kind == 'step' else 9, help='measurements of each side')
+        table.add_argument('--quick', action='store_true', help='tiny sizes, only to see it run')
+        table.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'))
+        if kind == 'step':
+            table.add_argument('--method', choices=['ehtdi', 'ehtdi_edge'], default='ehtdi')
+            table.add_argument('--scale', type=float, help="factor on the paper's image sides; 0.25, on a GPU 1")
     return parser.parse_args()
 
 
@@ -205,6 +227,18 @@ def main() -> None:
     """Run it."""
     args = parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
+    if args.kind == 'minicity':
+        accuracy(args)
+    else:
+        sys.path.insert(0, str(ROOT / 'tests'))  # home of the plain forms
+        init_default_scope('mmuda')
+        torch.set_num_threads(1)
+        cv2.setNumThreads(0)
+        importlib.import_module(f'speed.{args.module}').run(args)
+
+
+def accuracy(args: argparse.Namespace) -> None:
+    """Train what is missing and print the accuracy table."""
     table = Table(args)
     minicity.ensure({'root': str(table.data), 'seed': args.city, 'shift': args.shift})
     print(

@@ -21,4 +21,4 @@ custom_hooks = [
     dict(type='mmuda.RankStatisticsHook'),
 ]
 model_wrapper_cfg = dict(type='mmuda.models.StepParallel')  # MMEngine looks it up by its whole name
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='mmuda.TTAModel')

@@ -4,7 +4,8 @@ from mmuda.utils.checkpoint import install_safe_loader
 from . import backbones, heads, losses, uda
 from .data_preprocessor import DomainDataPreprocessor
 from .step_parallel import StepParallel
+from .tta import TTAModel
 
 install_safe_loader()  # whoever builds one of our models may load a checkpoint into it next
 
-__all__ = ['DomainDataPreprocessor', 'StepParallel', 'backbones', 'heads', 'losses', 'uda']
+__all__ = ['DomainDataPreprocessor', 'StepParallel', 'TTAModel', 'backbones', 'heads', 'losses', 'uda']

@@ -61,6 +61,7 @@ class Predictor:
         if other := missing + unexpected:
             raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
         self.model.to(device).eval()
+        self.model.keep_logits = True  # for the confidence
         self.pipeline = Compose(cfg.test_pipeline)
         self.meta = metainfo(self.model.out_channels)
 

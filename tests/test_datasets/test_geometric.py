@@ -2,6 +2,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import plain_ehtdi
 import pytest
 import torch
 from mmengine.dataset import Compose
@@ -100,6 +101,14 @@ def test_views_equal_the_reference(row, monkeypatch):
     assert np.array_equal(packed['weak_label'].numpy(), expected)
     full = torch.from_numpy(labels)
     assert torch.equal(full[packed['rows']][:, packed['cols']], packed['weak_label'])
+
+    monkeypatch.setattr(plain_ehtdi, 'draw_crop', lambda *_: crop)
+    monkeypatch.setattr(plain_ehtdi, 'draw_colour_change', geometric.draw_colour_change)
+    normalised = torch.from_numpy(golden['images'][p['src']])
+    weak, strong, label = plain_ehtdi.augment(normalised, full.long(), (24, 32), torch.from_numpy(mean[:, 0, 0]))
+    assert np.array_equal(weak, golden['weak'][row])
+    assert np.array_equal(strong, golden['strong'][row])
+    assert np.array_equal(label, expected)
 
 
 def test_nearest_rule_is_opencvs_for_every_size():

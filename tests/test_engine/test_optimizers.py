@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import plain_ehtdi
 import pytest
 import torch
 from mmengine.config import Config
@@ -40,6 +41,18 @@ def test_repeated_sgd_golden(repeat, kernels):
     for param, buffer, golden, i in _steps(repeat, **kernels):
         np.testing.assert_allclose(param, golden[f'traj_k{repeat}'][i], atol=1e-5)
         np.testing.assert_allclose(buffer, golden[f'buf_k{repeat}'][i], atol=1e-5)
+
+
+@pytest.mark.parametrize('repeat', [1, 3, 4])
+def test_plain_sgd_golden(repeat):
+    golden = np.load(GOLDEN / 'sgd_repeat.npz')
+    param, buffers = nn.Parameter(torch.from_numpy(golden['p0'])), {}
+    group = dict(params=[param], repeat=repeat, **{key: float(golden[key]) for key in ('momentum', 'weight_decay')})
+    for i, (grad, lr) in enumerate(zip(golden['grads'], golden['lr'], strict=True)):
+        param.grad = torch.from_numpy(grad)
+        plain_ehtdi.sgd_step([group | {'lr': float(lr)}], buffers)
+        np.testing.assert_allclose(param.detach(), golden[f'traj_k{repeat}'][i], atol=1e-5)
+        np.testing.assert_allclose(buffers[param], golden[f'buf_k{repeat}'][i], atol=1e-5)
 
 
 def test_repeated_sgd_without_repeats_is_sgd():

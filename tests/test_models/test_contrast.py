@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from plain_ehtdi import contrast as plain_contrast
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmuda.models.losses import class_prototypes, probability_contrast, prototype_contrast
@@ -13,16 +14,6 @@ from mmuda.models.losses import class_prototypes, probability_contrast, prototyp
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
 PROTO_SCALE, PIXEL_SCALE = 7.0, 20.0
 CASES = ['many', 'one_class', 'all_ignored', 'single_pixel', 'saturated', 'sixteen']
-
-
-def plain_contrast(student, other, scale):
-    """Spec 4.4 step by step: the whole matrix, its diagonal excluded, cross entropy with the partner's index."""
-    rows = torch.cat([student, other])
-    logits = scale * rows @ rows.T
-    logits = logits.masked_fill(torch.eye(len(rows), dtype=torch.bool), -torch.inf)
-    count = len(student)
-    target = torch.cat([torch.arange(count) + count, torch.arange(count)])
-    return F.cross_entropy(logits, target)
 
 
 def plain_prototypes(logits, label):

@@ -7,9 +7,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
+from mmuda.models.prediction import resized_max
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
 from mmuda.utils.distributed import average_gradients
@@ -19,6 +22,7 @@ Batch = dict[str, Any]
 Losses = dict[str, Tensor]
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+_CHANGES = ('flip', 'pad_shape', 'padding_size', 'img_padding_size')  # metainfo of what mmseg undoes in a prediction
 
 
 class UDASegmentor(BaseSegmentor):
@@ -29,7 +33,7 @@ class UDASegmentor(BaseSegmentor):
      train_step(): data_preprocessor -> for each of parts(): backward
                    -> average_gradients() -> every optimiser steps -> teacher.update()
      parts():      the method, in the paper's order; yields (name, {loss name: value})
-     predict():    network.predict(), where network is the student or the teacher, as `evaluate` says
+     predict():    network.forward() -> labels, where network is the student or the teacher, as `evaluate` says
      forward():    network.forward(), without post-processing
 
     Each part is back-propagated as soon as it is yielded, so its graph is free before the next one is built: the large
@@ -49,6 +53,9 @@ class UDASegmentor(BaseSegmentor):
         pretrained: Always None, like the next two: mmseg's ``init_model`` passes it to every segmentor.
         train_cfg: Always None.
         init_cfg: Always None.
+
+    Attributes:
+        keep_logits: Whether predictions carry their logits; False at first.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class UDASegmentor(BaseSegmentor):
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
         self.notes: dict[str, Tensor] | None = None  # a dict while a PictureHook asks for pictures of the step
+        self.keep_logits = False
         self._register_load_state_dict_pre_hook(self._before_load)
 
     # ---------------------------------------------------------------------------------------------- training
@@ -171,9 +179,33 @@ class UDASegmentor(BaseSegmentor):
         return self.network.out_channels
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        """Predictions of the evaluated network; see mmseg's ``EncoderDecoder.predict``."""
-        with self.autocast():
-            return self.network.predict(inputs, data_samples)
+        """Predictions of the evaluated network; the labels are those of mmseg's ``EncoderDecoder.predict``.
+
+        A whole image, neither flipped nor padded, gets ``pred_sem_seg`` only: its logits never exist at the size of its
+        labels. Everything else, and all if :attr:`keep_logits` is set, is left to mmseg and has ``seg_logits``, too.
+        """
+        if self.keep_logits or not self._is_plain(data_samples):
+            with self.autocast():
+                return self.network.predict(inputs, data_samples)
+        logits = self._forward(inputs).float()  # (N, C, h, w)
+        for sample, own in zip(data_samples, logits.split(1), strict=True):
+            sizes = inputs.shape[-2:], sample.ori_shape
+            _, label = resized_max(own, sizes, self.network.align_corners)
+            sample.pred_sem_seg = PixelData(data=label.long())  # (1, H, W)
+        return data_samples
+
+    def _is_plain(self, data_samples: list | None) -> bool:
+        """Whether mmseg would do no more to the logits than resize them to image and label, and take the largest."""
+        network, head = self.network, type(self.network.decode_head)
+        return (
+            data_samples is not None
+            and network.test_cfg.get('mode', 'whole') == 'whole'
+            and network.out_channels > 1
+            and issubclass(head, BaseDecodeHead)
+            and head.predict is BaseDecodeHead.predict
+            and head.predict_by_feat is BaseDecodeHead.predict_by_feat
+            and not any(sample.get(key) for sample in data_samples for key in _CHANGES)
+        )
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         with self.autocast():

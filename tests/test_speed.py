@@ -1,0 +1,78 @@
+"""The speed tables: what a row says of its two sides, and every table at tiny sizes."""
+
+import importlib
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import ROOT
+
+sys.path.insert(0, str(ROOT / 'tools'))
+
+from speed.measure import Row, alternate, peak_memory, table
+
+
+def test_a_row_is_the_median_of_the_ratios_of_neighbours() -> None:
+    row = Row('x', [10, 20, 30, 40, 1000], [5, 5, 10, 10, 250], at_least=3, note='equal').cells()
+    assert row == ['x', '30', '10', '4', '25.0 %', '>= 3', 'void', 'equal']  # 3, 4, 4 and 3, 4, 4 around the median
+
+
+@pytest.mark.parametrize(
+    ('goal', 'verdict'),
+    [
+        (dict(at_least=2), 'reached'),
+        (dict(at_least=2.5), 'missed'),
+        (dict(at_most=2), 'reached'),
+        (dict(at_most=1.9), 'missed'),
+        ({}, ''),
+    ],
+)
+def test_goals(goal: dict, verdict: str) -> None:
+    assert Row('x', [2, 4, 6], [1, 2, 3], **goal).cells()[-2] == verdict
+
+
+def test_functions_take_turns() -> None:
+    calls = []
+    times = alternate(lambda: calls.append('a'), lambda: sum(range(3 * 10**6)), lambda: calls.append('b'), rounds=3)
+    assert [len(taken) for taken in times] == [3, 3, 3]
+    assert max(times[0]) < min(times[1])
+    runs = ''.join(one for one, before in zip(calls, ['', *calls], strict=False) if one != before)
+    assert runs == 'ab' * 4  # to start with, and in three rounds
+
+
+def test_peak_memory_is_that_of_the_call() -> None:
+    assert 64 <= peak_memory(lambda: torch.ones(2**24)) < 96
+    with pytest.raises(EOFError):
+        peak_memory(lambda: 1 / 0)
+
+
+def test_a_table_names_both_sides() -> None:
+    head, line, row = table('parts', 'plain, ms', 'mmuda, ms', [Row('x', [4], [2])]).splitlines()[2:]
+    assert head.split(' | ')[1:3] == ['plain, ms', 'mmuda, ms']
+    assert set(line) <= set('| -')
+    assert row == '| x | 4 | 2 | 2 | 0.0 % |  |  |  |'
+
+
+@pytest.mark.parametrize(
+    ('module', 'rows'),
+    [
+        ('step', ['fp32: whole step', '2x3x40x80 forward$', '2x3x32x32 forward and backward of 2 head']),
+        (
+            'parts',
+            ['class mix .* equal', 'border .* equal', 'two views .* equal', 'label ids .* equal', 'average'],
+        ),
+        ('evaluation', ['labels 64x128: output to counts .* every label and every count equal', 'counts alone']),
+    ],
+)
+def test_tables(module: str, rows: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A fast form that differed from its plain form would be an error."""
+    options = Namespace(quick=True, rounds=1, work_dir=tmp_path, method='ehtdi_edge', scale=None)
+    importlib.import_module(f'speed.{module}').run(options)
+    (written,) = tmp_path.glob('*.txt')
+    assert capsys.readouterr().out.endswith(written.read_text())
+    for row in rows:
+        assert re.search(row, written.read_text(), re.MULTILINE), row
+    assert f'torch {torch.__version__}' in written.read_text()

@@ -1,0 +1,193 @@
+"""EHTDI's parts beside their plain forms, which live in tests/ as the oracles of the fast ones."""
+
+import argparse
+import copy
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import cv2
+import numpy as np
+import plain_ehtdi
+import torch
+from ehtdi_golden import keys_for, ours
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.optim import build_optim_wrapper
+from speed.measure import Row, alternate, peak_memory, report, table
+from speed.step import CONFIGS, METHODS, build
+from torch import Tensor
+
+from mmuda.datasets import Pack, WeakStrongCrop
+from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
+from mmuda.models.losses import probability_contrast
+from mmuda.models.uda import UDASegmentor, ehtdi
+from mmuda.models.uda.teacher import MeanTeacher
+from mmuda.registry import MODELS
+
+CLASSES, SCALE = 19, 20.0
+
+
+def compare(
+    name: str, plain: Callable, fast: Callable, rounds: int, tolerance: float = 0.0, at_least: float | None = None
+) -> Row:
+    """Time two forms that return the same tensors, to within ``tolerance``."""
+    pairs = zip(_flat(fast()), _flat(plain()), strict=True)
+    distance = max(float((found.double() - wanted.double()).abs().max()) for found, wanted in pairs)
+    if not distance <= tolerance:
+        raise RuntimeError(f'{name}: the fast form is {distance:g} off the plain one, more than {tolerance:g}')
+    note = f'differ by {distance:.0e}' if distance else 'equal'
+    return Row(name, *alternate(plain, fast, rounds=rounds), at_least=at_least, note=note)
+
+
+def _flat(result: Tensor | np.ndarray | tuple | list) -> list[Tensor]:
+    return [torch.as_tensor(one) for one in (result if isinstance(result, (tuple, list)) else [result])]
+
+
+def blocks(height: int, width: int, low: int, high: int) -> np.ndarray:
+    """A map (height, width) of random ids, low <= id < high, in 16 x 16 areas."""
+    coarse = np.random.randint(low, high, (16, 16))
+    return coarse[np.arange(height) * 16 // height][:, np.arange(width) * 16 // width]
+
+
+def label_ids(rounds: int, quick: bool) -> Iterator[Row]:
+    """Raw ids to train ids."""
+    height, width = (45, 80) if quick else (720, 1280)
+    ids, look_up = blocks(height, width, 0, 35).astype(np.uint8), id_table(CITYSCAPES_IDS, CLASSES)
+    name = f'label ids {height}x{width}: masks, table'
+    yield compare(name, lambda: plain_ehtdi.train_ids(ids, look_up), lambda: cv2.LUT(ids, look_up), rounds)
+
+
+def augmentation(rounds: int, quick: bool, cfg: Config) -> Iterator[Row]:
+    """Weak and strong crops of an image of each domain: uint8 in the worker, or floats within the step."""
+    side, domains = (64, ((90, 160), (80, 160))) if quick else (512, ((720, 1280), (640, 1280)))
+    images = [np.random.randint(0, 256, (*size, 3), np.uint8) for size in domains]
+    truth, pseudo = (torch.from_numpy(blocks(*size, 0, CLASSES)) for size in domains)
+    prepare = MODELS.build(cfg.data_preprocessor)
+    mean = prepare.mean.flatten()
+    crop = Compose([WeakStrongCrop((side, side)), Pack()])
+    floats = [torch.from_numpy(image).permute(2, 0, 1) - mean[:, None, None] for image in images]
+
+    def plain() -> list[Tensor]:
+        np.random.seed(0)
+        source, target, _ = (
+            plain_ehtdi.augment(image, label, (side, side), mean)
+            for image, label in ((floats[0], truth), (floats[1], pseudo), (floats[1], pseudo))  # the last one is unused
+        )
+        return [*source, *target]
+
+    def fast() -> list[Tensor]:
+        np.random.seed(0)
+        items = [dict(img=images[0], gt_seg_map=truth.numpy().astype(np.uint8)), dict(img=images[1])]
+        batch = {}
+        for name, item in zip(('source', 'target'), items, strict=True):
+            views = crop(item | {'name': ''})
+            batch[name] = {key: views[key][None] for key in views.keys() - {'image', 'label', 'name'}}
+        source, target = prepare(batch, training=True).values()
+        cropped = ehtdi.crop(pseudo[None], target['rows'], target['cols'])
+        views = source['weak'], source['strong'], source['weak_label'], target['weak'], target['strong'], cropped
+        return [view[0] for view in views]
+
+    yield compare('two views of a source and a target image: in the step, in the worker', plain, fast, rounds)
+
+
+def class_mix(rounds: int, quick: bool) -> Iterator[Row]:
+    """Which classes are pasted, and where."""
+    side = 32 if quick else 512
+    label = np.stack([blocks(side, side, -1, CLASSES) for _ in range(2)])
+    pools = [len(np.unique(one[one > 4])) for one in label]
+    draws = [np.random.permutation(pool)[: pool // 2] for pool in pools]
+    keys, fast_label, plain_label = keys_for(label, draws, CLASSES), ours(label), torch.from_numpy(label)
+    yield compare(
+        f'class mix 2x{side}x{side}: loops over classes, tables',
+        lambda: [plain_ehtdi.draw_and_paste(*pair)[0] for pair in zip(plain_label, draws, strict=True)],
+        lambda: ehtdi.draw_pasted(fast_label, keys, 4, 'below_pool').unbind(),
+        rounds,
+        at_least=10,
+    )
+
+
+def border(rounds: int, quick: bool) -> Iterator[Row]:
+    """The border of two masks."""
+    side = 32 if quick else 512
+    masks = torch.from_numpy(np.stack([blocks(side, side, 0, 2) for _ in range(2)])).bool()
+    yield compare(
+        f'border of 2x{side}x{side}: OpenCV, shifts',
+        lambda: [torch.from_numpy(plain_ehtdi.border(mask.numpy().astype(np.uint8))) for mask in masks],
+        lambda: ehtdi.border(masks).unbind(),
+        rounds,
+    )
+
+
+def contrast(rounds: int, quick: bool) -> Iterator[Row]:
+    """Pixel contrast, forward and backward, and its memory."""
+    pixels = 300 if quick else 65 * 65
+    views = (2 * torch.randn(2, pixels, CLASSES)).softmax(2)
+
+    def gradients(function: Callable) -> tuple[Tensor, ...]:
+        student, other = (view.clone().requires_grad_() for view in views)
+        loss = function(student, other, SCALE)
+        return loss.detach(), *torch.autograd.grad(loss, (student, other))
+
+    forms = [partial(gradients, function) for function in (plain_ehtdi.contrast, probability_contrast)]
+    memory = [[peak_memory(form)] for form in forms]
+    name = f'pixel contrast {2 * pixels}x{2 * pixels}'
+    yield compare(f'{name}, forward and backward: dense, row blocks', *forms, rounds, tolerance=1e-6, at_least=2)
+    yield Row(f'{name}: peak memory, MB', *memory, at_least=None if quick else 8)
+
+
+def average(rounds: int, model: UDASegmentor) -> Iterator[Row]:
+    """The teacher follows the student."""
+    student, teacher = model.student, MeanTeacher(model.student)
+    plain = copy.deepcopy(teacher.model)
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.01)
+
+    def loop() -> list[Tensor]:
+        plain_ehtdi.follow(plain, student, teacher.momentum)
+        return list(plain.parameters())
+
+    def foreach() -> list[Tensor]:
+        teacher.update(student)
+        return list(teacher.model.parameters())
+
+    name = f'average of {sum(one.numel() for one in plain.parameters()) / 1e6:.1f} M parameters: loop, foreach'
+    yield compare(name, loop, foreach, rounds, tolerance=1e-6, at_least=2.5)
+
+
+def repeated_sgd(rounds: int, model: UDASegmentor, cfg: Config) -> Iterator[Row]:
+    """A step of the optimiser."""
+    copies = [model.student, copy.deepcopy(model.student)]
+    optimizers = [build_optim_wrapper(student, cfg.optim_wrapper).optimizer for student in copies]
+    for mine, other in zip(*(student.parameters() for student in copies), strict=True):
+        mine.grad = other.grad = 0.01 * torch.randn_like(mine) if mine.requires_grad else None
+    buffers: dict[Tensor, Tensor] = {}
+
+    def loop() -> list[Tensor]:
+        plain_ehtdi.sgd_step(optimizers[0].param_groups, buffers)
+        return list(copies[0].parameters())
+
+    def fused() -> list[Tensor]:
+        optimizers[1].step()
+        return list(copies[1].parameters())
+
+    with torch.no_grad():
+        yield compare('repeated SGD on the same: loop, fused', loop, fused, rounds, tolerance=1e-6)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    np.random.seed(0)
+    rounds, quick = args.rounds, args.quick
+    paper = Config.fromfile(CONFIGS / METHODS['ehtdi'])
+    rows = list(contrast(rounds, quick))  # first: its peaks of memory count from what is in use
+    model = build(Config.fromfile(CONFIGS / 'ehtdi/minicity.py') if quick else paper)
+    rows += [
+        *class_mix(rounds, quick),
+        *border(rounds, quick),
+        *average(rounds, model),
+        *repeated_sgd(rounds, model, paper),
+        *augmentation(rounds, quick, paper),
+        *label_ids(rounds, quick),
+    ]
+    report('parts', args.work_dir, table("EHTDI's parts", 'plain, ms', 'mmuda, ms', rows))

@@ -1,0 +1,228 @@
+"""One training step beside the network passes that its algorithm cannot do without."""
+
+import argparse
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, default_collate
+from mmengine.optim import build_optim_wrapper
+from speed.measure import Row, alternate, has_bf16, markdown, report, table
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from mmuda.models.losses import cross_entropy
+from mmuda.models.uda import UDASegmentor
+from mmuda.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+METHODS = {'ehtdi': 'ehtdi/gta2city.py', 'ehtdi_edge': 'ehtdi/gta2city_edge.py'}
+
+
+def build(cfg: Config) -> UDASegmentor:
+    """A config's model with random weights."""
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model
+
+
+def random_batch(cfg: Config, scale: float) -> dict[str, dict[str, Any]]:
+    """A batch of noise that went through the config's pipelines, all sizes times ``scale``."""
+    np.random.seed(0)
+    loader = cfg.train_dataloader
+    domains = {name: loader.dataset[name] for name in ('source', 'target') if loader.dataset.get(name)}
+    return default_collate(
+        [{name: _random_item(domain, scale) for name, domain in domains.items()} for _ in range(loader.batch_size)]
+    )
+
+
+def _random_item(domain: dict, scale: float) -> dict[str, Any]:
+    transforms = [dict(transform) for transform in domain['pipeline'] if not transform['type'].startswith('mmuda.Load')]
+    for transform in transforms:
+        for key in {'mmuda.PillowResize': ['scale'], 'mmuda.WeakStrongCrop': ['size']}.get(transform['type'], []):
+            transform[key] = tuple(round(side * scale) for side in transform[key])
+    width, height = next(transform['scale'] for transform in transforms if transform['type'] == 'mmuda.PillowResize')
+    item = dict(img=np.random.randint(0, 256, (height, width, 3), np.uint8), name='noise', seg_fields=[])
+    item['img_shape'] = item['ori_shape'] = (height, width)
+    if domain.get('with_labels', True):
+        label = np.random.randint(0, 19, (10, 16), np.uint8)
+        item['gt_seg_map'] = label[np.arange(height) * 10 // height][:, np.arange(width) * 16 // width]
+        item['seg_fields'].append('gt_seg_map')
+    return Compose(transforms)(item)
+
+
+@dataclass
+class Pass:
+    """One call of the network within a step.
+
+    Attributes:
+        network: What was called.
+        image: With what (N, 3, H, W).
+        used: Which of its outputs received a gradient.
+        label: Random classes (N, H, W) for the cross entropy that stands for the step's losses.
+    """
+
+    network: Callable[[Tensor], Tensor | tuple[Tensor, ...]]
+    image: Tensor
+    label: Tensor
+    used: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        what = f'forward and backward of {len(self.used)} head(s)' if self.used else 'forward'
+        return f'{"x".join(map(str, self.image.shape))} {what}'
+
+
+class Step:
+    """A method's training step at a share of the paper's sizes, and its network passes by themselves.
+
+    Args:
+        method: Key of :data:`METHODS`.
+        scale: Factor on every side.
+        device: ``'cpu'`` or ``'cuda'``.
+        precision: ``model.precision``.
+        quick: Put MiniCity's small network in the place of the paper's.
+    """
+
+    def __init__(self, method: str, scale: float, device: str, precision: str, quick: bool = False) -> None:
+        cfg = Config.fromfile(CONFIGS / METHODS[method])
+        cfg.model.precision = precision
+        if quick:
+            cfg.model.student = Config.fromfile(CONFIGS / 'ehtdi/minicity.py').model.student
+        self.batch = random_batch(cfg, scale)
+        self.model = build(cfg).to(device).train()
+        self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.passes = self._record()
+
+    def whole(self) -> None:
+        """The training step: losses, optimiser and average included."""
+        self.model.train_step(self.batch, self.optimizer)
+
+    def bare(self) -> None:
+        """Its passes: forward, and backward from a plain cross entropy where the step has a gradient."""
+        self.model.zero_grad()
+        for one in self.passes:
+            with torch.set_grad_enabled(bool(one.used)):
+                outputs = _as_tuple(one.network(one.image))
+            if one.used:
+                upsampled = (self.model.upsample(outputs[number], one.image) for number in one.used)
+                sum(cross_entropy(logits, one.label) for logits in upsampled).backward()
+
+    def _record(self) -> list[Pass]:
+        """Run one step and note every call of the network, and which outputs a gradient comes back to."""
+        passes: list[Pass] = []
+
+        def noting(network: Callable) -> Callable:
+            def noted(image: Tensor) -> Tensor | tuple[Tensor, ...]:
+                label = torch.randint(0, 19, (len(image), *image.shape[-2:]), device=image.device)
+                one = Pass(network, image.detach(), label)
+                passes.append(one)
+                output = network(image)
+                for number, logits in enumerate(_as_tuple(output)):
+                    if logits.requires_grad:
+                        logits.register_hook(lambda _, number=number: one.used.append(number))
+                return output
+
+            return noted
+
+        names = ('heads', 'main_head')
+        for name in names:
+            setattr(self.model, name, noting(getattr(self.model, name)))
+        self.whole()
+        for name in names:
+            delattr(self.model, name)
+        return passes
+
+
+def _as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return output if isinstance(output, tuple) else (output,)
+
+
+def on_cpu(args: argparse.Namespace) -> str:
+    """The table of ratios."""
+    full, half = (Step(args.method, args.scale, 'cpu', precision, args.quick) for precision in ('fp32', 'bf16'))
+    step, bare, half_step, half_bare = alternate(full.whole, full.bare, half.whole, half.bare, rounds=args.rounds)
+    rows = [
+        Row('fp32: whole step, bare passes', step, bare, at_most=1.05),
+        Row('bf16: whole step, bare passes', half_step, half_bare),
+        Row('whole step: fp32, bf16', step, half_step, at_least=2.2 if has_bf16() else None),
+    ]
+    return '\n\n'.join([table(_heading(args, full), 'first, ms', 'second, ms', rows), _passes(full)])
+
+
+def on_gpu(args: argparse.Namespace) -> str:
+    """The table of times, memory, synchronisations and launches."""
+    lines = [['', 'median, ms', '90 %, ms', 'memory, GB', 'synchronisations', 'launches of the average']]
+    for precision in ('fp32', 'bf16'):
+        step = Step(args.method, args.scale, 'cuda', precision, args.quick)
+        step.batch = {name: _pinned(batch) for name, batch in step.batch.items()}
+        launches = _launches(partial(step.model.teacher.update, step.model.student))
+        for name, function, more in (('whole step', step.whole, f'{launches}'), ('bare passes', step.bare, '')):
+            lines.append([f'{precision}: {name}', *_time(function), f'{_synchronisations(function)}', more])
+    return '\n\n'.join([markdown(_heading(args, step), *lines), _passes(step)])
+
+
+def _heading(args: argparse.Namespace, step: Step) -> str:
+    return f"{args.method}, {args.scale:g} of the paper's image sides, batch {len(step.passes[0].image)}"
+
+
+def _passes(step: Step) -> str:
+    return '\n'.join(['passes:', *(f'  {one}' for one in step.passes)])
+
+
+def _pinned(batch: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.pin_memory() if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+
+def _time(function: Callable[[], None], warm_up: int = 20, steps: int = 100) -> list[str]:
+    """Median and ninth decile of the milliseconds by CUDA events, and the peak of allocated memory in GB."""
+    for _ in range(warm_up):
+        function()
+    torch.cuda.reset_peak_memory_stats()
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(steps + 1)]
+    events[0].record()
+    for event in events[1:]:
+        function()
+        event.record()
+    torch.cuda.synchronize()
+    taken = [start.elapsed_time(end) for start, end in pairwise(events)]
+    return [
+        f'{median(taken):.1f}',
+        f'{quantiles(taken, n=10)[-1]:.1f}',
+        f'{torch.cuda.max_memory_allocated() / 1e9:.2f}',
+    ]
+
+
+def _synchronisations(function: Callable[[], None]) -> int:
+    """How often the host waits for the device."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        torch.cuda.set_sync_debug_mode('warn')
+        try:
+            function()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+    return sum('synchroniz' in str(warning.message) for warning in caught)
+
+
+def _launches(function: Callable[[], None]) -> int:
+    """How many kernels are launched."""
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        function()
+        torch.cuda.synchronize()
+    return sum(event.count for event in profiler.key_averages() if 'LaunchKernel' in event.key)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    gpu = torch.cuda.is_available()
+    args.scale = args.scale or (1 / 16 if args.quick else 1.0 if gpu else 0.25)
+    report(f'step_{args.method}', args.work_dir, (on_gpu if gpu else on_cpu)(args))
