@@ -71,7 +71,7 @@ class Pass:
         label: Random classes (N, H, W) for the cross entropy that stands for the step's losses.
     """
 
-    network: Callable[[Tensor], Tensor | tuple[Tensor, ...]]
+    network: Callable[[Tensor], Tensor | list[Tensor]]
     image: Tensor
     label: Tensor
     used: list[int] = field(default_factory=list)
@@ -121,7 +121,7 @@ class Step:
         passes: list[Pass] = []
 
         def noting(network: Callable) -> Callable:
-            def noted(image: Tensor) -> Tensor | tuple[Tensor, ...]:
+            def noted(image: Tensor) -> Tensor | list[Tensor]:
                 label = torch.randint(0, 19, (len(image), *image.shape[-2:]), device=image.device)
                 one = Pass(network, image.detach(), label)
                 passes.append(one)
@@ -142,8 +142,8 @@ class Step:
         return passes
 
 
-def _as_tuple(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return output if isinstance(output, tuple) else (output,)
+def _as_tuple(output: Tensor | list[Tensor]) -> tuple[Tensor, ...]:
+    return (output,) if isinstance(output, Tensor) else tuple(output)
 
 
 def on_cpu(args: argparse.Namespace) -> str:
