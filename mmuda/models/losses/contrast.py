@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def probability_contrast(student: Tensor, other: Tensor, scale: float, block_size: int = 256) -> Tensor:
+def probability_contrast(student: Tensor, other: Tensor, scale: float, block_size: int = 512) -> Tensor:
     """Contrast of N pairs of rows, in blocks of rows: the 2N x 2N matrix never exists as a whole.
 
     Args:
