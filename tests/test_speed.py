@@ -12,6 +12,7 @@ from helpers import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
 
+from speed import measure
 from speed.measure import Row, alternate, peak_memory, table
 
 
@@ -34,13 +35,18 @@ def test_goals(goal: dict, verdict: str) -> None:
     assert Row('x', [2, 4, 6], [1, 2, 3], **goal).cells()[-2] == verdict
 
 
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, 'TURN', 5)
+
+
 def test_functions_take_turns() -> None:
     calls = []
-    times = alternate(lambda: calls.append('a'), lambda: sum(range(3 * 10**6)), lambda: calls.append('b'), rounds=3)
+    times = alternate(lambda: calls.append('a'), lambda: sum(range(10**5)), lambda: calls.append('b'), rounds=3)
     assert [len(taken) for taken in times] == [3, 3, 3]
     assert max(times[0]) < min(times[1])
     runs = ''.join(one for one, before in zip(calls, ['', *calls], strict=False) if one != before)
-    assert runs == 'ab' * 4  # to start with, and in three rounds
+    assert runs == 'ab' * (1 + 3 * 5)  # to start with, and in three rounds of five turns
 
 
 def test_peak_memory_is_that_of_the_call() -> None:

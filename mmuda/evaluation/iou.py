@@ -38,7 +38,8 @@ def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
     if low < 0 or high >= num_classes:
         raise ValueError(f'predicted classes {int(low)}..{int(high)} are not in 0..{num_classes - 1}')
     # Row C collects what is ignored: cheaper than picking out the other pixels.
-    index = label.to(pred.device, torch.int64).clamp(max=num_classes).mul_(num_classes).add_(pred)
+    index = label.to(pred.device, torch.int32, copy=True).clamp_(max=num_classes).mul_(num_classes)
+    index.add_(pred.to(torch.int32))  # cheaper than adding across types
     counts = torch.bincount(index.flatten(), minlength=num_classes * (num_classes + 1))
     return counts.view(num_classes + 1, num_classes)[:-1]
 

@@ -66,18 +66,18 @@ def run(args: argparse.Namespace) -> None:
     """Measure and print."""
     model = build(Config.fromfile(CONFIGS / 'ehtdi/minicity.py')).eval()
     rows = []
-    for network, labels in (((512, 1024), (1024, 2048)), ((640, 1280), (640, 1280))):
+    for network, labels in (((640, 1280), (640, 1280)), ((512, 1024), (1024, 2048))):
         if args.quick:
             network, labels = ([side // 16 for side in size] for size in (network, labels))
         image = Image(model, tuple(network), tuple(labels))
         note = image.compare()
         name = 'network input {}x{}, labels {}x{}: output to counts'.format(*network, *labels)
         rows.append(Row(name, *alternate(image.theirs, image.ours, rounds=args.rounds), at_least=3, note=note))
-        pred = image.predict(model)
-        counts = alternate(
-            lambda pred=pred, label=image.label: IoUMetric.intersect_and_union(pred, label, CLASSES, IGNORE),
-            lambda pred=pred, label=image.label: confusion_matrix(pred, label, CLASSES),
-            rounds=args.rounds,
-        )
-        rows.append(Row('labels {}x{}: counts alone'.format(*labels), *counts, at_least=8))
+    pred, label = image.predict(model), image.label
+    counts = alternate(
+        lambda: IoUMetric.intersect_and_union(pred, label, CLASSES, IGNORE),
+        lambda: confusion_matrix(pred, label, CLASSES),
+        rounds=args.rounds,
+    )
+    rows.append(Row('labels {}x{}: counts alone'.format(*labels), *counts, at_least=8))
     report('eval', args.work_dir, table('evaluation of one image, 19 classes', 'mmseg, ms', 'mmuda, ms', rows))

@@ -16,6 +16,7 @@ from statistics import median, quantiles
 
 import torch
 
+TURN = 100  # milliseconds
 SPREAD = 0.1  # a row whose quartiles lie further apart, as a share of the median, shows nothing
 
 
@@ -57,15 +58,25 @@ class Row:
 
 
 def alternate(*functions: Callable[[], object], rounds: int) -> list[list[float]]:
-    """Call functions in turns, each for about a tenth of a second at a time; milliseconds per call, round by round."""
-    counts = []
+    """Call functions in turns; milliseconds per call, round by round.
+
+    A turn lasts :data:`TURN` or one call, and a round five turns, or fewer where a call takes longer than two: whatever
+    else the machine is doing meanwhile meets all of them.
+    """
+    lasts = []
     for function in functions:
         function()  # the first call pays for memory and caches
-        counts.append(max(1, round(100 / _milliseconds(function))))
+        lasts.append(_milliseconds(function))
+    counts = [max(1, round(TURN / last)) for last in lasts]
+    turns = max(1, min(5, round(10 * TURN / max(lasts))))
     taken: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
-        for function, count, times in zip(functions, counts, taken, strict=True):
-            times.append(_milliseconds(function, count))
+        sums = [0.0] * len(functions)
+        for _ in range(turns):
+            for number, function in enumerate(functions):
+                sums[number] += _milliseconds(function, counts[number])
+        for times, total in zip(taken, sums, strict=True):
+            times.append(total / turns)
     return taken
 
 
