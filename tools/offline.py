@@ -12,7 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
 
 from mmuda.engine.recipe import prepare_data
 from mmuda.offline import SELECTORS, class_statistics, write_pseudo_labels
@@ -64,7 +63,6 @@ def run(args: argparse.Namespace) -> None:
     cfg.merge_from_dict(args.cfg_options)
     if args.amp:
         cfg.model.precision = args.amp
-    MMLogger.get_instance('mmuda', logger_name='mmuda')
     prepare_data(cfg)
     if args.step == 'class-stats':
         class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
