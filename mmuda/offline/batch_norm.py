@@ -22,6 +22,9 @@ class BatchStatistics:
     Args:
         network: Its batch-norm layers go to train mode; the rest stays as it is. It must not be trained afterwards.
 
+    Attributes:
+        horizon: How many images the running statistics remember: the weight of older ones is below 2^-30.
+
     Raises:
         ValueError: A layer averages over all batches (``momentum=None``) instead of forgetting old ones.
     """
@@ -40,14 +43,9 @@ class BatchStatistics:
             layer.momentum = 1.0  # so that the running statistics are those of the last batch
             layer.train()
         self.momentum = torch.tensor(momenta, dtype=torch.float64)
+        self.horizon = _horizon(min(momenta, default=1.0))
         self.start = self.read()
         self.tracked = [int(layer.num_batches_tracked) for layer in self.layers.values()]
-
-    @property
-    def horizon(self) -> int:
-        """How many images the running statistics remember: the weight of older ones is below 2^-30."""
-        slowest = min(self.momentum.tolist(), default=1.0)
-        return 1 if slowest == 1 else math.ceil(math.log(_NEGLIGIBLE) / math.log1p(-slowest))
 
     def read(self) -> Tensor:
         """Mean and variance of all layers for the last batch, in one vector on the layers' device."""
@@ -80,3 +78,7 @@ class BatchStatistics:
             state[f'{name}.running_mean'], state[f'{name}.running_var'] = next(parts).clone(), next(parts).clone()
             state[f'{name}.num_batches_tracked'] = torch.tensor(before + batches)
         return state
+
+
+def _horizon(momentum: float) -> int:
+    return 1 if momentum == 1 else math.ceil(math.log(_NEGLIGIBLE) / math.log1p(-momentum))

@@ -73,7 +73,7 @@ class Enlarger:
         if logits.shape[-2:] == size:
             return logits
         if size not in self.memory:
-            if len(self.memory) == 8:  # images of many sizes
+            if len(self.memory) == 2:  # input and label; images of many sizes
                 self.memory.clear()
             self.memory[size] = logits.new_empty(*logits.shape[:2], *size)
         out = self.memory[size]
@@ -200,10 +200,16 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
 
 
 def target_images(cfg: Config) -> DomainDataset:
-    """The images of a config's target training set as its ``test_pipeline`` prepares them; no label is read."""
-    target = dict(cfg.train_dataloader.dataset.target)
-    target.update(with_labels=False, label_dir=None, pipeline=cfg.test_pipeline, test_mode=True)
-    return DATASETS.build(target)
+    """The images of a config's target training set as its ``test_pipeline`` prepares them; no label is read.
+
+    Raises:
+        ValueError: The config trains without a target.
+    """
+    target = cfg.train_dataloader.dataset.get('target')
+    if target is None:
+        raise ValueError(f'{cfg.filename}: train_dataloader.dataset has no target to label; take a config that has one')
+    changes = dict(with_labels=False, label_dir=None, pipeline=cfg.test_pipeline, test_mode=True)
+    return DATASETS.build(dict(target) | changes)
 
 
 def _one_thread(_: int) -> None:

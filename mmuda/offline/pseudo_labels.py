@@ -6,10 +6,12 @@
                          predictions.stream() -> selector.select() -> PNG, in threads
                          manifest.json, last of all
 
-The result does not depend on the number of processes, loader workers and threads, nor on how often the step was
-interrupted: scores are kept until the end, labels appear under their names when they are complete.
+The result does not depend on the number of processes and loader workers, nor on how often the step was interrupted:
+scores are kept until the end, labels appear under their names when they are complete. (On a CPU the last bits of torch's
+own soft-max depend on its number of threads: to compare runs, give each the same ``OMP_NUM_THREADS``.)
 """
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -82,29 +84,26 @@ def write_pseudo_labels(
     job = _describe(cfg, checkpoint, dataset, chosen, bn_mode)
     finished = _claim(out, job)
     barrier()  # every process has looked before the first one writes
-    if finished is not None:
-        print_log(f'{out}: {finished["count"]} pseudo-labels are there', logger='current')
-        return finished
-    if is_main_process():
-        manifest.write(out / _CACHE, job, 'job.json')
-    barrier()  # no scores without the job that they belong to
-    model = load_model(cfg, checkpoint)
-    if model.out_channels != len(job['classes']):
-        raise ValueError(
-            f'the network has {model.out_channels} classes, the target data set {len(job["classes"])}: give the data '
-            'set the classes= of the network'
-        )
-    predictions = Predictions(model, dataset, out / _CACHE, bn_mode, num_workers)
-    _look(predictions, chosen, len(job['classes']))
-    pixels = _label(predictions, chosen, out, job['files'])
-    barrier()
-    if is_main_process():
-        if bn_mode == 'batch':
-            states = predictions.running_statistics(passes=2 if chosen.looks else 1)
-            _save(states, out / STATISTICS)
-        manifest.write(out, job | chosen.report() | _count(pixels, job['classes']))
-        if not keep_scores:
-            shutil.rmtree(out / _CACHE)
+    if finished is None:
+        model = load_model(cfg, checkpoint)
+        if model.out_channels != len(job['classes']):
+            raise ValueError(
+                f'the network has {model.out_channels} classes, the target data set {len(job["classes"])}: give the '
+                'data set the classes= of the network'
+            )
+        predictions = Predictions(model, dataset, out / _CACHE, bn_mode, num_workers)
+        if is_main_process():
+            manifest.write(out / _CACHE, job, 'job.json')
+        barrier()  # no scores without the job that they belong to
+        _look(predictions, chosen, len(job['classes']))
+        pixels = _label(predictions, chosen, out, job['files'])
+        barrier()
+        if is_main_process():
+            if bn_mode == 'batch':
+                _save(predictions.running_statistics(passes=2 if chosen.looks else 1), out / STATISTICS)
+            manifest.write(out, job | chosen.report() | _count(pixels, job['classes']))
+    if is_main_process() and not keep_scores:
+        shutil.rmtree(out / _CACHE, ignore_errors=True)  # perhaps left by a run that was killed right here
     barrier()
     return manifest.read(out, KIND)
 
@@ -182,8 +181,7 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
 
 def _write_label(path: Path, label: Tensor) -> Tensor:
     array = label.cpu().numpy()
-    # Level 1: 10 ms for a Cityscapes label; a smaller file takes longer than the network.
-    write_bytes(path, cv2.imencode('.png', array, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+    write_bytes(path, cv2.imencode('.png', array)[1].tobytes())
     return _histogram(array)
 
 
@@ -207,6 +205,6 @@ def _count(pixels: Tensor, classes: list[str]) -> dict:
 
 
 def _save(states: list[dict[str, Tensor]], path: Path) -> None:
-    part = path.with_name(f'{path.name}.part')
-    torch.save(states, part)
-    part.replace(path)
+    buffer = io.BytesIO()
+    torch.save(states, buffer)
+    write_bytes(path, buffer.getvalue())

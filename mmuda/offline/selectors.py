@@ -18,7 +18,7 @@ from mmuda.datasets.classes import IGNORE
 from mmuda.offline.predictions import Scores
 from mmuda.offline.quantiles import ClassQuantiles
 
-_BAND = 32768  # pixels: on a CPU, what is computed of so many stays in its cache
+_BAND = 8192  # pixels: what a CPU computes of so many stays in its cache; a multiple of every vector length
 
 
 class Selector:
@@ -179,13 +179,13 @@ class GlobalLocal(ClassBalanced):
         logits = scores.at_label()  # (C, H, W)
         conf, label = _empty_maps(logits)
         keep = torch.empty_like(label)
-        limit = self.thresholds[:, None, None]
-        for rows, prob in probabilities(logits):
-            conf[rows], label[rows] = top_class(prob)
-            keep[rows] = (prob > limit).view(torch.uint8).amax(0)  # on bytes several times faster than any()
+        limit = self.thresholds[:, None]
+        for band, prob in probabilities(logits):
+            conf[band], label[band] = top_class(prob)
+            keep[band] = (prob > limit).view(torch.uint8).amax(0)  # on bytes several times faster than any()
         keep = conf > self.thresholds[label.int()] if self.rule == 'own_class' else keep.bool()
-        keep |= conf > conf.flatten().kthvalue(self.rank(conf.numel()) + 1).values
-        return label.masked_fill_(~keep, IGNORE)
+        keep |= conf > conf.kthvalue(self.rank(conf.numel()) + 1).values
+        return label.masked_fill_(~keep, IGNORE).view(logits.shape[1:])
 
 
 SELECTORS = {selector.__name__: selector for selector in (FixedThreshold, ClassBalanced, GlobalLocal)}
@@ -211,40 +211,42 @@ def build_selector(config: dict) -> Selector:
 
 
 def probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Soft-max of logits (C, H, W) over the classes, in bands of rows on a CPU, at once elsewhere.
+    """Soft-max of logits (C, H, W) over the classes, in bands of pixels on a CPU, at once elsewhere.
 
     Yields:
-        The rows and their probabilities (C, rows, W).
+        The band, a slice of the H * W pixels in row-major order, and its probabilities (C, n).
     """
-    _, height, width = logits.shape
-    step = max(1, _BAND // width) if logits.device.type == 'cpu' else height
-    for start in range(0, height, step):
-        rows = slice(start, start + step)
-        yield rows, logits[:, rows].softmax(0)
+    pixels = logits.flatten(1)  # (C, H * W)
+    count = pixels.shape[1]
+    step = _BAND if logits.device.type == 'cpu' else count
+    for start in range(0, count, step):
+        band = slice(start, start + step)
+        yield band, pixels[:, band].softmax(0)
 
 
 def top_class(prob: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest probability (H, W) of (C, H, W), C < 255, and its class (H, W) uint8, the first one if several share it.
+    """Largest probability (n,) of (C, n), C < 255, and its class (n,) uint8, the first one if several share it.
 
-    The same as ``prob.max(0)``, in a third of its time on a CPU.
+    The same as ``prob.max(0)``, in half its time on a CPU.
     """
-    classes = prob.shape[0]
+    classes = len(prob)
     conf = prob.amax(0)
-    places = torch.arange(classes, 0, -1, dtype=torch.uint8, device=prob.device)[:, None, None]
+    places = torch.arange(classes, 0, -1, dtype=torch.uint8, device=prob.device)[:, None]
     return conf, classes - ((prob == conf).view(torch.uint8) * places).amax(0)
 
 
 def confidence(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Confidence (H, W) and class (H, W) uint8 of logits (C, H, W)."""
     conf, label = _empty_maps(logits)
-    for rows, prob in probabilities(logits):
-        conf[rows], label[rows] = top_class(prob)
-    return conf, label
+    for band, prob in probabilities(logits):
+        conf[band], label[band] = top_class(prob)
+    return conf.view(logits.shape[1:]), label.view(logits.shape[1:])
 
 
 def _empty_maps(logits: Tensor) -> tuple[Tensor, Tensor]:
-    size, device = logits.shape[1:], logits.device
-    return torch.empty(size, device=device), torch.empty(size, dtype=torch.uint8, device=device)
+    """Memory for confidence and class, (H * W,)."""
+    count, device = logits[0].numel(), logits.device
+    return torch.empty(count, device=device), torch.empty(count, dtype=torch.uint8, device=device)
 
 
 def _check_share(name: str, value: float) -> None:

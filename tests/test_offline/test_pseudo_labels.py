@@ -213,6 +213,13 @@ def test_a_killed_step_goes_on(renames: int, write: Callable, tmp_path: Path, mo
     assert contents(tmp_path / 'labels') == contents(tmp_path / 'whole')
 
 
+def test_killed_before_the_scores_are_gone(write: Callable, tmp_path: Path) -> None:
+    write(tmp_path / 'whole')
+    write(tmp_path / 'labels', keep_scores=True)
+    write(tmp_path / 'labels')
+    assert contents(tmp_path / 'labels') == contents(tmp_path / 'whole')
+
+
 def test_an_unfinished_folder_belongs_to_its_job(write: Callable, tmp_path: Path) -> None:
     def killed() -> None:
         die_at_rename(4)
@@ -363,6 +370,13 @@ def test_foreign_and_incomplete_checkpoints(write: Callable, checkpoint: Path, t
 def test_classes_that_differ(write: Callable, cfg: Config, tmp_path: Path) -> None:
     cfg.train_dataloader.dataset.target.classes = 16
     with pytest.raises(ValueError, match='the network has 19 classes, the target data set 16'):
+        write(tmp_path / 'labels')
+    assert not (tmp_path / 'labels').exists()  # nothing in the way of the next try
+
+
+def test_a_config_without_target(write: Callable, cfg: Config, tmp_path: Path) -> None:
+    cfg.train_dataloader.dataset.target = None
+    with pytest.raises(ValueError, match=r'minicity\.py: train_dataloader\.dataset has no target to label'):
         write(tmp_path / 'labels')
 
 
