@@ -7,8 +7,8 @@
                          manifest.json, last of all
 
 The result does not depend on the number of processes and loader workers, nor on how often the step was interrupted:
-scores are kept until the end, labels appear under their names when they are complete. (On a CPU the last bits of torch's
-own soft-max depend on its number of threads: to compare runs, give each the same ``OMP_NUM_THREADS``.)
+scores are kept until the end, labels appear under their names when they are complete. (On a CPU the last bits of
+torch's soft-max depend on its number of threads: to compare runs, give each the same ``OMP_NUM_THREADS``.)
 """
 
 import io
