@@ -1,20 +1,18 @@
 """What an offline step wrote, from what and with which settings: ``manifest.json``, written last."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
 
-from mmuda.utils.files import write_bytes
+from mmuda.engine.stamps import MANIFEST
+from mmuda.utils.files import write_whole
 
-NAME = 'manifest.json'
 
-
-def write(folder: Path, content: dict[str, Any], name: str = NAME) -> None:
+def write(folder: Path, content: dict[str, Any], name: str = MANIFEST) -> None:
     """Write a folder's manifest: plain types, ``kind`` and, where the step writes files, ``files`` and ``count``."""
-    write_bytes(folder / name, json.dumps(content, indent=1, allow_nan=False).encode())
+    write_whole(folder / name, json.dumps(content, indent=1, allow_nan=False))
 
 
 def read(folder: str | Path, kind: str) -> dict[str, Any]:
@@ -28,9 +26,9 @@ def read(folder: str | Path, kind: str) -> dict[str, Any]:
         FileNotFoundError: There is no manifest, so the step has not finished, or a file that it lists is gone.
         ValueError: The manifest cannot be read or is of another kind.
     """
-    path = fileio.join_path(str(folder), NAME)
+    path = fileio.join_path(str(folder), MANIFEST)
     if not fileio.isfile(path):
-        raise FileNotFoundError(f'{folder} has no {NAME}: no finished {kind} lie there; run the step to its end')
+        raise FileNotFoundError(f'{folder} has no {MANIFEST}: no finished {kind} lie there; run the step to its end')
     try:
         content = json.loads(fileio.get_text(path))
         found, files, count = content['kind'], content['files'], content['count']
@@ -48,8 +46,3 @@ def read(folder: str | Path, kind: str) -> dict[str, Any]:
             'folder and run the step again'
         )
     return content
-
-
-def digest(content: Any) -> str:
-    """SHA-256 of something in plain types, by its values and not by the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -22,7 +22,7 @@ from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline.batch_norm import BatchStatistics
 from mmuda.registry import DATASETS, MODELS
 from mmuda.utils.checkpoint import load_safe
-from mmuda.utils.files import write_bytes
+from mmuda.utils.files import write_whole
 from mmuda.utils.threads import in_threads
 
 Size = tuple[int, int]
@@ -173,7 +173,7 @@ class Predictions:
             content['statistics'] = statistics.cpu().numpy()
         buffer = io.BytesIO()
         np.savez(buffer, **content)
-        write_bytes(self._file(index), buffer.getvalue())
+        write_whole(self._file(index), buffer.getvalue())
         return scores
 
     def _file(self, index: int) -> Path:

@@ -31,10 +31,11 @@ from mmuda import __version__
 from mmuda.datasets.base import DomainDataset, stored_label
 from mmuda.datasets.classes import IGNORE
 from mmuda.datasets.transforms.loading import decode_ids
+from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash
 from mmuda.offline import manifest
 from mmuda.offline.predictions import Predictions, load_model, target_images
 from mmuda.offline.selectors import Selector, build_selector
-from mmuda.utils.files import write_bytes
+from mmuda.utils.files import write_whole
 from mmuda.utils.progress import progress
 from mmuda.utils.threads import in_threads
 
@@ -110,10 +111,7 @@ def write_pseudo_labels(
 
 def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selector: Selector, bn_mode: str) -> dict:
     """What the labels are a function of; equal jobs give equal files."""
-    from mmuda.engine.recipe import code_hash, file_hash  # a recipe imports its stages
-
     files = [stored_label(dataset.get_data_info(index)['image']) for index in range(len(dataset))]
-    settings = cfg.to_dict()
     return {
         'kind': KIND,
         'files': files,
@@ -121,7 +119,7 @@ def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selec
         'checkpoint': file_hash(checkpoint),
         'selector': selector.settings(),
         'bn_mode': bn_mode,
-        'config': manifest.digest([settings['model'], settings['test_pipeline']]),
+        'config': config_hash({key: cfg.to_dict()[key] for key in ('model', 'test_pipeline')}),
         'classes': list(dataset.metainfo['classes']),
         'code': code_hash(),
         'version': __version__,
@@ -130,7 +128,7 @@ def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selec
 
 def _claim(out: Path, job: dict) -> dict | None:
     """The manifest if this job is finished, None if it is to be done; an error if the folder holds something else."""
-    if (out / manifest.NAME).is_file():
+    if (out / MANIFEST).is_file():
         found = manifest.read(out, KIND)
         _same(out, job, found)
         return found
@@ -181,7 +179,7 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
 
 def _write_label(path: Path, label: Tensor) -> Tensor:
     array = label.cpu().numpy()
-    write_bytes(path, cv2.imencode('.png', array)[1].tobytes())
+    write_whole(path, cv2.imencode('.png', array)[1].tobytes())
     return _histogram(array)
 
 
@@ -207,4 +205,4 @@ def _count(pixels: Tensor, classes: list[str]) -> dict:
 def _save(states: list[dict[str, Tensor]], path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(states, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
