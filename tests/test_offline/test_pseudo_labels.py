@@ -409,6 +409,7 @@ def test_reading_a_manifest(write: Callable, tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_a_stage_of_a_recipe(options: dict, tmp_path: Path) -> None:
     """Killed while it writes labels, it goes on; finished, it is not run again."""
     (tmp_path / 'config.py').write_text(f"""
@@ -419,10 +420,11 @@ recipe = [
 ]
 """)
     short = {'train_cfg.max_iters': 1, 'train_cfg.val_interval': 1}
+    source = tmp_path / 'whole/run/00_source/iter_1.pth'
 
     def recipe(run: str, **more: object) -> Recipe:
-        given = {**options, **short, **more}
-        return Recipe.load(tmp_path / 'config.py', tmp_path / run / 'run', options=given, resume=True)
+        given, init = {**options, **short, **more}, {'source': source} if run == 'killed' else {}
+        return Recipe.load(tmp_path / 'config.py', tmp_path / run / 'run', options=given, init=init, resume=True)
 
     def killed() -> None:
         die_at_rename(7, '.png')
@@ -431,10 +433,10 @@ recipe = [
     recipe('whole').run()
     assert in_children(killed) == [-signal.SIGKILL]
     assert 0 < len(read_labels(tmp_path / 'killed/run/01_labels')) < COUNT
-    assert actions(recipe('killed')) == ['done', 'resume']
+    assert actions(recipe('killed')) == ['init', 'resume']
     recipe('killed').run()
-    assert actions(recipe('killed')) == ['done', 'done']
-    assert actions(recipe('killed', **{'labels:selector.prop': 0.2})) == ['done', 'todo']
+    assert actions(recipe('whole')) == ['done', 'done']
+    assert actions(recipe('whole', **{'labels:selector.prop': 0.2})) == ['done', 'todo']
 
     whole, again = (tmp_path / run / 'run/01_labels' for run in ('whole', 'killed'))
     for folder in (whole, again):
