@@ -70,6 +70,10 @@ def test_a_table_names_both_sides() -> None:
             'parts',
             ['class mix .* equal', 'border .* equal', 'two views .* equal', 'label ids .* equal', 'average'],
         ),
+        (
+            'offline',
+            ['thresholds and selection .* every threshold and every label equal', 'histogram only', 'selection'],
+        ),
         ('evaluation', ['labels 64x128: output to counts .* every label and every count equal', 'counts alone']),
     ],
 )

@@ -5,6 +5,7 @@
     python tools/benchmark.py step --method ehtdi
     python tools/benchmark.py parts
     python tools/benchmark.py eval
+    python tools/benchmark.py offline
 
 The accuracy table trains what is missing, two runs at a time on one thread each; stopped and started again it goes on
 where it was. Equal stages (the source-only start of a seed, say) run once.
@@ -67,6 +68,7 @@ def parse_args() -> argparse.Namespace:
         ('step', 'step', 'one training step beside its bare network passes'),
         ('parts', 'parts', "EHTDI's parts beside their plain forms"),
         ('eval', 'evaluation', "from a network's output to scores, beside mmseg"),
+        ('offline', 'offline', "LDBE's pseudo-labels of one image beside their plain form"),
     ):
         table = kinds.add_parser(kind, help=what)
         table.set_defaults(module=module)

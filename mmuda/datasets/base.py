@@ -13,13 +13,18 @@ from mmuda.datasets.classes import IGNORE, id_table, metainfo
 from mmuda.datasets.transforms.loading import decode_ids
 
 
+def stored_label(image: str) -> str:
+    """Turn an image's path below the image folder into its label's path below a folder of train ids."""
+    return PurePosixPath(image).with_suffix('.png').as_posix()
+
+
 class DomainDataset(BaseDataset):
     """Images of one domain, with or without labels.
 
     A sub-class names its folders and says how a line of a list becomes a file. An item starts its pipeline as
-    ``img_path``, ``name``, ``seg_map_path`` (with labels only), ``label_decoder`` (a label file's bytes and path -> raw
-    ids), ``label_table`` (256 uint8, raw id -> class or 255), ``label_map`` (the same for mmseg's own
-    ``LoadAnnotations``), ``seg_fields`` and ``reduce_zero_label``.
+    ``img_path``, ``image`` (the path below the image folder), ``name``, ``seg_map_path`` (with labels only),
+    ``label_decoder`` (a label file's bytes and path -> raw ids), ``label_table`` (256 uint8, raw id -> class or 255),
+    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``seg_fields`` and ``reduce_zero_label``.
 
     Args:
         data_root: folder that holds all data sets, or this one; the default is described in
@@ -28,7 +33,9 @@ class DomainDataset(BaseDataset):
             list file takes every file, too. A plain name uses the reference codes' list where the data set has one,
             else the published split shipped with this package, else every file of the split's folder.
         classes: size of the class set (19, 16 or 13).
-        with_labels: False leaves labels alone; their folder need not exist.
+        with_labels: False leaves the data set's labels alone; their folder need not exist.
+        label_dir: folder with an 8-bit PNG of train ids for every image, at the image's path below the image folder, as
+            :mod:`mmuda.offline` writes them. These labels are read then, and the data set's own left alone.
         pipeline: transforms or their configs.
         test_mode: as in mmengine.
         indices: take only these items, or only the first so many.
@@ -54,6 +61,7 @@ class DomainDataset(BaseDataset):
         split: str | None = 'train',
         classes: int = 19,
         with_labels: bool = True,
+        label_dir: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -61,6 +69,7 @@ class DomainDataset(BaseDataset):
         self.split = split
         self.classes = classes
         self.with_labels = with_labels
+        self.label_dir = label_dir
         self.METAINFO = metainfo(classes)  # on the instance: mmseg's confusion matrix tool reads it there
         super().__init__(
             metainfo=self.METAINFO,
@@ -71,7 +80,10 @@ class DomainDataset(BaseDataset):
             test_mode=test_mode,
             indices=indices,
         )
-        self.label_table = id_table(self.raw_to_train, classes)
+        if label_dir is None:
+            self.label_table = id_table(self.raw_to_train, classes)
+        else:
+            self.label_table = np.arange(256, dtype=np.uint8)
         self.label_map = {raw: int(new) for raw, new in enumerate(self.label_table) if raw != new}
 
     @property
@@ -112,11 +124,19 @@ class DomainDataset(BaseDataset):
         home, image_dir = layout.find_dataset(self.data_root, self.folders, self.image_dirs)
         folder = self.split_folder()
         images = self._choose_images(home, image_dir, folder)
-        items = [{'img_path': layout.join(image_dir, image), 'name': self.name_of(image)} for image in images]
-        if self.with_labels:
+        items = [
+            {'img_path': layout.join(image_dir, image), 'image': image, 'name': self.name_of(image)} for image in images
+        ]
+        if self.label_dir is not None:
+            label_dir, labels = self.label_dir, [stored_label(image) for image in images]
+            layout.require(labels, layout.list_files(label_dir, '', '.png'), label_dir, 'its image (label_dir=...)')
+        elif self.with_labels:
             label_dir = layout.find_folder(home, self.label_dirs)
-            for item, label in zip(items, self._choose_labels(label_dir, images), strict=True):
-                item['seg_map_path'] = layout.join(label_dir, label)
+            labels = self._choose_labels(label_dir, images)
+        else:
+            return items
+        for item, label in zip(items, labels, strict=True):
+            item['seg_map_path'] = layout.join(label_dir, label)
         return items
 
     def _choose_images(self, home: str, image_dir: str, folder: str) -> list[str]:
@@ -141,10 +161,21 @@ class DomainDataset(BaseDataset):
         layout.require(labels, layout.list_files(label_dir, '', '.png'), label_dir, source)
         return labels
 
+    def _decode_stored(self, data: bytes, path: str) -> np.ndarray:
+        """Decode a label of ``label_dir``, in which every id has to be a class or 255."""
+        ids = decode_ids(data, path)
+        foreign = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)[self.classes : IGNORE])
+        if foreign.size:
+            raise ValueError(
+                f'{path}: holds the id {self.classes + foreign[0]}, which is none of the {self.classes} classes. A '
+                'label_dir holds train ids, 255 = ignore; write it anew for these classes.'
+            )
+        return ids
+
     def get_data_info(self, idx: int) -> dict:
         """Return what the pipeline starts from for one item; called by mmengine."""
         return super().get_data_info(idx) | {
-            'label_decoder': self.label_decoder,
+            'label_decoder': self.label_decoder if self.label_dir is None else self._decode_stored,
             'label_table': self.label_table,
             'label_map': self.label_map,
             'reduce_zero_label': self.reduce_zero_label,

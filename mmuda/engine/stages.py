@@ -26,9 +26,10 @@ from mmengine.runner import Runner, set_random_seed
 
 from mmuda.engine.hooks.start import StartHook
 from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash, read_stamp
+from mmuda.offline.pseudo_labels import write_pseudo_labels
 from mmuda.utils.checkpoint import load_safe
 
-OFFLINE: dict[str, Callable] = {}
+OFFLINE: dict[str, Callable] = {'PseudoLabels': write_pseudo_labels}
 """Kind -> ``function(cfg, out, checkpoint=..., **settings)``, which all ranks run. It writes into the folder ``out``,
 the manifest last, and goes on with what it finds there. ``cfg.randomness.seed`` is the stage's."""
 

@@ -26,9 +26,10 @@ train_dataloader = dict(
         source=None,
         target=dict(
             _delete_=True,
-            type='mmuda.LabelledCity',
+            type='mmuda.CityscapesDataset',
             data_root={{_base_.data_root}},
             split='train',
+            with_labels=False,
             pipeline=[dict(type='mmuda.LoadImage'), dict(type='mmuda.LoadLabels'), dict(type='mmuda.Pack')],
         ),
     )

@@ -13,7 +13,7 @@ import torch
 from helpers import ROOT, SMALL_CITY, actions, assert_equal_runs, die, run_and_die, stamp
 from mmengine.config import Config
 
-from mmuda.datasets.cityscapes import CityscapesDataset
+from mmuda.datasets.base import stored_label
 from mmuda.engine.recipe import Recipe
 from mmuda.engine.stages import OFFLINE, RecipeError
 from mmuda.engine.stamps import file_hash
@@ -43,7 +43,8 @@ def write_levels(cfg: Config, checkpoint: str, out: Path, levels: int) -> dict:
     shift = int(load_safe(checkpoint)['state_dict']['student.backbone.conv1.weight'].view(torch.int32).sum()) % 19
     target = DATASETS.build(cfg.train_dataloader.dataset.target | {'pipeline': [], 'with_labels': False})
     for item in target:
-        file = out / f'{item["name"]}.png'
+        file = out / stored_label(item['image'])
+        file.parent.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
             grey = cv2.imread(item['img_path'], cv2.IMREAD_GRAYSCALE)
             cv2.imwrite(f'{file}.part.png', ((grey.astype(int) * levels // 256 + shift) % 19).astype(np.uint8))
@@ -151,20 +152,6 @@ def test_what_is_continued_holds_the_state_of_a_run(load_recipe, written, tmp_pa
 # ------------------------------------------------------------------------------------------------------------- rounds
 
 
-@DATASETS.register_module()
-class LabelledCity(CityscapesDataset):
-    def __init__(self, label_dir=None, **kwargs):
-        self.label_dir = label_dir
-        super().__init__(**kwargs)
-
-    def get_data_info(self, idx):
-        info = super().get_data_info(idx)
-        if self.label_dir:
-            info['seg_map_path'] = f'{self.label_dir}/{info["name"]}.png'
-            info['label_table'] = np.arange(256, dtype=np.uint8)
-        return info
-
-
 def test_rounds(load_recipe, tmp_path: Path) -> None:
     """A changed selector parameter redoes exactly the stages behind it."""
     run = load_recipe(ROUNDS, tmp_path / 'work_dirs/a')
@@ -255,7 +242,7 @@ def test_killed_while_labelling(load_recipe, tmp_path: Path, monkeypatch: pytest
 
     write_and_die(load(), 'labels1', 3)
     labels = tmp_path / 'a/run/01_labels1'
-    first = {file.name: file.stat().st_mtime_ns for file in labels.glob('*.png')}
+    first = {file.relative_to(labels): file.stat().st_mtime_ns for file in labels.rglob('*.png')}
     assert len(first) == 3
     assert '01  labels1      todo    unfinished; --resume would go on' in load().table()
     with pytest.raises(RecipeError, match='01_labels1 cannot be resumed: its settings changed'):

@@ -1,0 +1,208 @@
+"""Pseudo-labels of a target training set, written to disk.
+
+.. code:: text
+
+ write_pseudo_labels():  predictions.stream() -> selector.observe(), once for each look; merge() after each
+                         predictions.stream() -> selector.select() -> PNG, in threads
+                         manifest.json, last of all
+
+The result does not depend on the number of processes and loader workers, nor on how often the step was interrupted:
+scores are kept until the end, labels appear under their names when they are complete. (On a CPU the last bits of
+torch's soft-max depend on its number of threads: to compare runs, give each the same ``OMP_NUM_THREADS``.)
+"""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.dist import all_reduce, barrier, is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from mmuda import __version__
+from mmuda.datasets.base import DomainDataset, stored_label
+from mmuda.datasets.classes import IGNORE
+from mmuda.datasets.transforms.loading import decode_ids
+from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash
+from mmuda.offline import manifest
+from mmuda.offline.predictions import Predictions, load_model, target_images
+from mmuda.offline.selectors import Selector, build_selector
+from mmuda.utils.files import write_whole
+from mmuda.utils.progress import progress
+from mmuda.utils.threads import in_threads
+
+KIND = 'pseudo-labels'
+STATISTICS = 'running_statistics.pth'
+_CACHE = 'unfinished'  # the job and its scores; gone when the labels are complete
+
+
+def write_pseudo_labels(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: str | Path,
+    selector: dict,
+    *,
+    bn_mode: str = 'running',
+    num_workers: int = 2,
+    keep_scores: bool = False,
+) -> dict[str, Any]:
+    """Label the images of a config's target training set with a checkpoint's predictions.
+
+    Images go through the config's ``test_pipeline`` and ``model.network``. A label is an 8-bit PNG of train ids (255 =
+    not selected) of its image's size, at its image's place below ``out``; ``label_dir=out`` lets a data set read them.
+    Run again after an interruption, with the same arguments, it goes on; run again when finished, it does nothing.
+
+    Args:
+        cfg: Config of a UDA model and its data.
+        checkpoint: Weights.
+        out: Folder of the labels; all processes must see it.
+        selector: ``{'type': name, setting: value, ...}``, see :mod:`mmuda.offline.selectors`.
+        bn_mode: ``'running'``, or ``'batch'`` as LDBE has it (:mod:`mmuda.offline.batch_norm`); then the running
+            statistics that the reference's passes would leave are written to ``running_statistics.pth``: a list, for
+            each pass the buffers by their names in the network.
+        num_workers: Processes that load images, for each process of the step.
+        keep_scores: Keep the cache of scores in ``out/unfinished`` (Cityscapes train at 512x1024: 2 GB).
+
+    Returns:
+        The manifest: ``kind``, ``files``, ``count``, ``checkpoint`` (hash), ``selector``, ``bn_mode``, ``config`` (hash
+        of model and pipeline), ``classes``, ``code`` (hash), ``version``, the selector's report, and for each class the
+        selected ``pixels`` and their share of all pixels (``coverage``).
+
+    Raises:
+        ValueError: A setting, checkpoint or image is wrong, or ``out`` holds something else.
+        OSError: A file is missing, or ``out`` cannot be written.
+    """
+    init_default_scope(cfg.default_scope)
+    out, chosen, dataset = Path(out), build_selector(selector), target_images(cfg)
+    job = _describe(cfg, checkpoint, dataset, chosen, bn_mode)
+    finished = _claim(out, job)
+    barrier()  # every process has looked before the first one writes
+    if finished is None:
+        model = load_model(cfg, checkpoint)
+        if model.out_channels != len(job['classes']):
+            raise ValueError(
+                f'the network has {model.out_channels} classes, the target data set {len(job["classes"])}: give the '
+                'data set the classes= of the network'
+            )
+        predictions = Predictions(model, dataset, out / _CACHE, bn_mode, num_workers)
+        if is_main_process():
+            manifest.write(out / _CACHE, job, 'job.json')
+        barrier()  # no scores without the job that they belong to
+        _look(predictions, chosen, len(job['classes']))
+        pixels = _label(predictions, chosen, out, job['files'])
+        barrier()
+        if is_main_process():
+            if bn_mode == 'batch':
+                _save(predictions.running_statistics(passes=2 if chosen.looks else 1), out / STATISTICS)
+            manifest.write(out, job | chosen.report() | _count(pixels, job['classes']))
+    if is_main_process() and not keep_scores:
+        shutil.rmtree(out / _CACHE, ignore_errors=True)  # perhaps left by a run that was killed right here
+    barrier()
+    return manifest.read(out, KIND)
+
+
+def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selector: Selector, bn_mode: str) -> dict:
+    """What the labels are a function of; equal jobs give equal files."""
+    files = [stored_label(dataset.get_data_info(index)['image']) for index in range(len(dataset))]
+    return {
+        'kind': KIND,
+        'files': files,
+        'count': len(files),
+        'checkpoint': file_hash(checkpoint),
+        'selector': selector.settings(),
+        'bn_mode': bn_mode,
+        'config': config_hash({key: cfg.to_dict()[key] for key in ('model', 'test_pipeline')}),
+        'classes': list(dataset.metainfo['classes']),
+        'code': code_hash(),
+        'version': __version__,
+    }
+
+
+def _claim(out: Path, job: dict) -> dict | None:
+    """The manifest if this job is finished, None if it is to be done; an error if the folder holds something else."""
+    if (out / MANIFEST).is_file():
+        found = manifest.read(out, KIND)
+        _same(out, job, found)
+        return found
+    unfinished = out / _CACHE / 'job.json'
+    if unfinished.is_file():
+        _same(out, job, json.loads(unfinished.read_text()))
+    elif out.is_dir() and any((out / file).is_file() for file in job['files']):
+        raise ValueError(
+            f'{out} holds labels, but neither finished nor unfinished pseudo-labels; choose another folder'
+        )
+    return None
+
+
+def _same(out: Path, job: dict, found: dict) -> None:
+    differing = [key for key in job if found.get(key) != job[key]]
+    if differing:
+        raise ValueError(
+            f'{out} holds pseudo-labels of another {" and ".join(differing)}; delete it or choose another folder'
+        )
+
+
+def _look(predictions: Predictions, selector: Selector, num_classes: int) -> None:
+    """Let the selector see every image as often as it wants to."""
+    selector.start(num_classes, predictions.device)
+    for number in range(1, selector.looks + 1):
+        what = f'pseudo-labels, look {number} of {selector.looks}'
+        for scores in progress(predictions.stream(predictions.mine), len(predictions.mine), what):
+            if scores.index == 0 and number == 1:
+                size = len(predictions.dataset) * scores.logits.nbytes
+                print_log(f'scores are kept in {predictions.cache}, {size / 1e9:.2f} GB in all', logger='current')
+            selector.observe(scores)
+        selector.merge()
+
+
+def _label(predictions: Predictions, selector: Selector, out: Path, files: list[str]) -> Tensor:
+    """Write this process's labels; returns how often all processes' labels hold each id (256,)."""
+    there = [index for index in predictions.mine if (out / files[index]).is_file()]
+    missing = sorted(set(predictions.mine).difference(there))
+    pixels = torch.zeros(256, dtype=torch.int64)
+    labels = ((out / files[scores.index], selector.select(scores)) for scores in predictions.stream(missing))
+    for counts in progress(in_threads(_write_label, labels), len(missing), 'pseudo-labels, writing'):
+        pixels += counts
+    for counts in in_threads(_count_label, ((out / files[index],) for index in there)):
+        pixels += counts
+    all_reduce(pixels, op='sum')
+    return pixels
+
+
+def _write_label(path: Path, label: Tensor) -> Tensor:
+    array = label.cpu().numpy()
+    write_whole(path, cv2.imencode('.png', array)[1].tobytes())
+    return _histogram(array)
+
+
+def _count_label(path: Path) -> Tensor:
+    return _histogram(decode_ids(fileio.get(path), str(path)))
+
+
+def _histogram(label: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.bincount(label.ravel(), minlength=256))
+
+
+def _count(pixels: Tensor, classes: list[str]) -> dict:
+    """Pixels and share of each class, for the manifest and the log."""
+    selected, total = dict(zip(classes, pixels.tolist(), strict=False)), max(int(pixels.sum()), 1)
+    coverage = {name: count / total for name, count in selected.items()}
+    shares = ', '.join(f'{name} {100 * share:.2f}' for name, share in coverage.items())
+    print_log(
+        f'pseudo-labels: {100 * sum(coverage.values()):.2f} % of the pixels selected ({shares})', logger='current'
+    )
+    return {'pixels': selected, 'ignored': int(pixels[IGNORE]), 'coverage': coverage}
+
+
+def _save(states: list[dict[str, Tensor]], path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(states, buffer)
+    write_whole(path, buffer.getvalue())

@@ -1,0 +1,92 @@
+"""An offline step by itself.
+
+python tools/offline.py pseudo-labels configs/ehtdi/minicity.py last.pth --out labels
+python tools/offline.py pseudo-labels CONFIG last.pth --out labels --selector type=GlobalLocal prop=0.1 --bn-mode batch
+python tools/offline.py class-stats CONFIG --out stats --domain target --label-dir labels
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.config import Config, DictAction
+
+from mmuda.engine.recipe import prepare_data
+from mmuda.offline import SELECTORS, class_statistics, write_pseudo_labels
+from mmuda.utils.command_line import add_run_options, running
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(dest='step', required=True)
+
+    labels = steps.add_parser(
+        'pseudo-labels', help="label the target's training images with a checkpoint's predictions"
+    )
+    labels.add_argument('config', help='config file')
+    labels.add_argument('checkpoint', help='weights')
+    labels.add_argument(
+        '--selector',
+        nargs='+',
+        action=DictAction,
+        default={'type': 'FixedThreshold'},
+        metavar='K=V',
+        help=f'type={"|".join(SELECTORS)} and its settings, see mmuda/offline/selectors.py',
+    )
+    labels.add_argument(
+        '--bn-mode',
+        choices=['running', 'batch'],
+        default='running',
+        help="normalise by the running statistics or by each image's own (LDBE)",
+    )
+    labels.add_argument('--keep-scores', action='store_true', help='keep the cache of scores')
+
+    stats = steps.add_parser('class-stats', help='count the classes of a training set, image by image')
+    stats.add_argument('config', help='config file')
+    stats.add_argument('--domain', choices=['source', 'target'], default='source')
+    stats.add_argument('--label-dir', help="folder of pseudo-labels to count instead of the data set's own labels")
+
+    for step in (labels, stats):
+        step.add_argument('--out', required=True, help='folder of the result')
+        step.add_argument('--num-workers', type=int, default=2, help='processes that load files')
+        step.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+        add_run_options(step)
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the step."""
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    if args.amp:
+        cfg.model.precision = args.amp
+    prepare_data(cfg)
+    if args.step == 'class-stats':
+        class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
+        return
+    write_pseudo_labels(
+        cfg,
+        args.checkpoint,
+        args.out,
+        args.selector,
+        bn_mode=args.bn_mode,
+        num_workers=args.num_workers,
+        keep_scores=args.keep_scores,
+    )
+
+
+def main() -> None:
+    """Run it."""
+    args = parse_args()
+    try:
+        with running(args):
+            run(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {str(error).splitlines()[-1]}')  # of a loader's worker, the last line of its traceback
+
+
+if __name__ == '__main__':
+    main()

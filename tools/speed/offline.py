@@ -1,0 +1,66 @@
+"""LDBE's pseudo-labels of one image, from logits at the network's input size: ours beside the plain form."""
+
+import argparse
+
+import plain_ldbe as plain
+import torch
+from speed.measure import Row, alternate, report, table
+from torch import Tensor
+
+from mmuda.offline.predictions import Enlarger, Scores
+from mmuda.offline.selectors import GlobalLocal
+
+CLASSES, PROP = 19, 0.1
+
+
+def thresholds(scores: Scores, **settings: bool) -> GlobalLocal:
+    """A selector that has looked at the image as often as it wants to."""
+    selector = GlobalLocal(prop=PROP, **settings)
+    selector.start(CLASSES, 'cpu')
+    for _ in range(selector.looks):
+        selector.observe(scores)
+        selector.merge()
+    return selector
+
+
+def plain_thresholds(logits: Tensor) -> list[float]:
+    """Their plain form."""
+    return plain.thresholds(plain.confident_values(logits), PROP)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    input_size, label_size = (512, 1024), (1024, 2048)
+    if args.quick:
+        input_size, label_size = (32, 64), (64, 128)
+    torch.manual_seed(0)
+    coarse = 3 * torch.randn(1, CLASSES, 9, 17)  # large areas, as those of a trained network
+    logits = plain.upsample(coarse, input_size)
+    scores = Scores(0, logits, input_size, label_size, Enlarger(align_corners=True))
+    selector, delta = thresholds(scores), plain_thresholds(logits)
+    found, wanted = selector.select(scores), plain.select(plain.upsample(logits, label_size), delta, PROP)
+    if not torch.equal(selector.thresholds, torch.tensor(delta)) or not torch.equal(found, wanted):
+        raise RuntimeError('thresholds or labels differ from those of the plain form')
+    sides = {
+        'thresholds and selection': (
+            lambda: plain.offline_round([logits], label_size, PROP),
+            lambda: thresholds(scores).select(scores),
+        ),
+        'the same, histogram only': (
+            lambda: plain.offline_round([logits], label_size, PROP),
+            lambda: thresholds(scores, histogram_only=True).select(scores),
+        ),
+        'thresholds': (lambda: plain_thresholds(logits), lambda: thresholds(scores)),
+        'selection': (
+            lambda: plain.select(plain.upsample(logits, label_size), delta, PROP),
+            lambda: selector.select(scores),
+        ),
+    }
+    rows = []
+    for number, (name, functions) in enumerate(sides.items()):
+        goal, note = (8, 'every threshold and every label equal') if number == 0 else (None, '')
+        rows.append(Row(name, *alternate(*functions, rounds=args.rounds), at_least=goal, note=note))
+    sizes = '{}x{} -> {}x{}'.format(*input_size, *label_size)
+    report(
+        'offline', args.work_dir, table(f'LDBE, one image, {CLASSES} classes, {sizes}', 'plain, ms', 'mmuda, ms', rows)
+    )
