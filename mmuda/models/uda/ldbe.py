@@ -62,13 +62,13 @@ class LabelDenoising(UDASegmentor):
 
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``tgt``."""
-        image, label = data['target']['image'], data['target']['label']
+        image, label = data['target']['image'], pseudo_labels(data['target'])
         logits = self.upsample(self.main_head(image), image)  # (N, C, H, W)
         yield 'tgt', self.losses(logits, label, draw_rank(logits.shape[1]))
 
     def losses(self, logits: Tensor, label: Tensor, rank: int) -> Losses:
         """The three terms of logits (N, C, H, W), from one log-softmax, for labels (N, H, W) and a negative rank."""
-        log_prob = logits.float().log_softmax(1)
+        log_prob = logits.log_softmax(1)
         prob = log_prob.exp()
         selected = label != IGNORE
         if self.entropy == 'shannon':
@@ -112,7 +112,7 @@ class BoundaryEnhancement(UDASegmentor):
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``tgt``."""
         target = data['target']
-        label, conf = self.dense_labels(target['image'], target['label'])
+        label, conf = self.dense_labels(target['image'], pseudo_labels(target))
         image, label, conf = class_mix(target['image'], label, conf, target['keys'])
         logits = self.upsample(self.main_head(image), image)  # (N, C, H, W)
         yield (
@@ -130,10 +130,20 @@ class BoundaryEnhancement(UDASegmentor):
         Returns:
             Labels without 255 and their confidences, (N, H, W) each; a label that was there has confidence 1.
         """
-        logits = self.teacher.model.decode_head(self.teacher.model.extract_feat(image))  # (N, C, h, w)
-        conf, predicted = softmax_confidence(self.upsample(logits, image))
+        logits = self.upsample(self.main_head(image, self.teacher.model), image)  # (N, C, H, W)
+        conf, predicted = softmax_confidence(logits)
         selected = label != IGNORE
         return torch.where(selected, label, predicted), torch.where(selected, 1.0, conf)
+
+
+def pseudo_labels(target: Batch) -> Tensor:
+    """The selected pseudo-labels (N, H, W) of a batch, int64, 255 = not selected; an error where none are read."""
+    if 'label' not in target:
+        raise ValueError(
+            'LDBE learns from pseudo-labels: run the recipe of its config, which makes them, or set '
+            'train_dataloader.dataset.target.label_dir to a folder of them'
+        )
+    return target['label']
 
 
 def double_softmax_entropy(prob: Tensor) -> Tensor:
@@ -228,6 +238,6 @@ def confidence_weighted_cross_entropy(logits: Tensor, label: Tensor, conf: Tenso
         A scalar in fp32: the weighted sum over the number of pixels of the batch whose cross entropy is above 0; of a
         batch without one, 0 with a graph.
     """
-    pixel = F.cross_entropy(logits.float(), label, ignore_index=IGNORE, reduction='none')  # (N, H, W)
+    pixel = F.cross_entropy(logits, label, ignore_index=IGNORE, reduction='none')  # (N, H, W)
     weight = (conf >= threshold).sum((1, 2)) / (label != IGNORE).sum((1, 2)).clamp(min=1)  # (N,)
     return (weight[:, None, None] * pixel).sum() / (pixel > 0).sum().clamp(min=1)
