@@ -21,7 +21,7 @@ def ours(label: np.ndarray) -> torch.Tensor:
 
 
 def keys_for(labels: np.ndarray, draws: np.ndarray, num_classes: int) -> torch.Tensor:
-    """Random keys that make :func:`ehtdi.draw_classes` pick what the reference drew (spec T1: id u[m - n - 1 + r])."""
+    """Random keys that make :func:`mixing.draw_classes` pick what the reference drew (spec T1: id u[m - n - 1 + r])."""
     keys = torch.ones(len(labels), num_classes + 1, dtype=torch.float64)
     for sample, (label, drawn) in enumerate(zip(labels, draws, strict=True)):
         ids = np.unique(label)

@@ -16,6 +16,7 @@ from mmuda.datasets.transforms import (
     Pack,
     PillowResize,
     RandomGaussianBlur,
+    ShortSideRandomScaleCrop,
     WeakStrongCrop,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     'PillowResize',
     'RandomGaussianBlur',
     'SYNTHIADataset',
+    'ShortSideRandomScaleCrop',
     'SourceTargetDataset',
     'WeakStrongCrop',
 ]

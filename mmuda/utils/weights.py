@@ -12,12 +12,15 @@ from mmuda.datasets.classes import class_set
 _NETWORK = ('backbone.', 'decode_head.', 'auxiliary_head.')
 _CLASSES = re.compile(r'(decode_head|auxiliary_head)\.(convs\.\d+|conv_seg)\.(weight|bias)$')
 _WRAPPED = re.compile(r'^module\.')
+_BACKBONE = (re.compile(r'^((?:conv1|bn1|layer[1-4])\..+)$'), r'backbone.\1')
 # The DeepLab-v2 ports (AdaptSegNet, MaxSquareLoss, PixMatch, EHTDI).
 _DEEPLAB = (
-    (re.compile(r'^((?:conv1|bn1|layer[1-4])\..+)$'), r'backbone.\1'),
+    _BACKBONE,
     (re.compile(r'^layer6\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'),
     (re.compile(r'^layer5\.conv2d_list\.(.+)$'), r'auxiliary_head.convs.\1'),
 )
+# CCM and LDBE: one head; a second one on the same features got no gradient (LDBE spec 3.2).
+_ONE_HEAD = (_BACKBONE, (re.compile(r'^layer5\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'))
 
 
 class NetworkWeights(NamedTuple):
@@ -39,7 +42,8 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
 
     Known are: our own checkpoints (``student.*``, ``teacher.model.*``), any mmseg segmentor, the DeepLab-v2 ports (with
     or without ``module.``; EHTDI's hold the average under ``shadow``) and their start file
-    ``DeepLab_resnet_pretrained_init`` (``Scale.*``; its 21-class ``layer5`` is dropped).
+    ``DeepLab_resnet_pretrained_init`` (``Scale.*``; its 21-class ``layer5`` is dropped). Ports whose ``layer5`` sees
+    the features of ``layer6``, or has none beside it, are those with one head (CCM, LDBE).
 
     Args:
         checkpoint: A state dict, or a dict that holds one as ``state_dict``.
@@ -74,13 +78,18 @@ def _recognise(tensors: Mapping[str, Any], prefer: str) -> tuple[str, dict[str, 
             return f'mmuda ({prefix.split(".")[0]})', own
     if any(key.startswith('backbone.') for key in tensors):
         return 'mmseg', {key: key for key in tensors if key.startswith(_NETWORK)}
-    names = {}
+    names, one_head = {}, _has_one_head(tensors)
     for key in tensors:
         plain = key.removeprefix('Scale.')
-        for pattern, ours in _DEEPLAB:
+        for pattern, ours in _ONE_HEAD if one_head else _DEEPLAB:
             if pattern.match(plain) and not (plain != key and plain.startswith('layer5.')):
                 names[key] = pattern.sub(ours, plain)
-    return 'DeepLab-v2 port', names
+    return 'DeepLab-v2 port' + (', one head' if one_head else ''), names
+
+
+def _has_one_head(tensors: Mapping[str, Any]) -> bool:
+    first, second = (tensors.get(f'layer{layer}.conv2d_list.0.weight') for layer in (5, 6))
+    return first is not None and (second is None or first.shape[1] == second.shape[1])
 
 
 def number_of_classes(state: Mapping[str, Tensor]) -> int | None:

@@ -5,9 +5,10 @@ import pytest
 from mmseg.datasets import CityscapesDataset as MMSegCityscapes
 
 from mmuda.datasets import layout
-from mmuda.datasets.classes import CITYSCAPES_IDS, CLASS_SETS, TRAIN_IDS, id_table, metainfo, score_subsets
+from mmuda.datasets.classes import CITYSCAPES_IDS, CLASS_SETS, SYNTHIA_IDS, TRAIN_IDS, id_table, metainfo, score_subsets
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
+LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,14 @@ def test_every_raw_id_maps_as_in_the_reference(key, classes):
     expected = np.where(golden[key] < 0, 255, golden[key])
     # raw id -1 (licence plate) is stored as 255 in an 8-bit file, which index -1 reads
     assert np.array_equal(table[golden['raw_id']], expected)
+
+
+@pytest.mark.parametrize(
+    ('key', 'ids'), [('gta5', CITYSCAPES_IDS), ('cityscapes', CITYSCAPES_IDS), ('synthia', SYNTHIA_IDS)]
+)
+def test_every_raw_id_maps_to_ldbes_19_classes(key, ids):
+    golden = np.load(LDBE / '01_label_maps.npz')
+    assert np.array_equal(id_table(ids, 19)[golden['raw_id']], golden[f'{key}_train_id'])
 
 
 def test_train_id_files_are_restricted_to_the_class_set():

@@ -7,13 +7,15 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 
-from mmuda.datasets import Pack, PillowResize, RandomGaussianBlur, WeakStrongCrop
+from mmuda.datasets import Pack, PillowResize, RandomGaussianBlur, ShortSideRandomScaleCrop, WeakStrongCrop
 from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
 from mmuda.datasets.transforms import geometric
-from mmuda.datasets.transforms.geometric import Crop, draw_crop, nearest_index
+from mmuda.datasets.transforms.geometric import Crop, draw_crop, draw_square, nearest_index
 from mmuda.datasets.transforms.photometric import ColourChange, Tone, change_colours
+from mmuda.models import DomainDataPreprocessor
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
+LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
 
 
 def item(golden, classes=19):
@@ -165,3 +167,74 @@ def test_colour_change_leaves_its_input_alone():
     assert np.array_equal(image, before)
     assert out.shape == image.shape
     assert (out[..., 0] == out[..., 1]).all()
+
+
+def ldbe_item(golden):
+    image = np.ascontiguousarray(golden['image'][..., ::-1])
+    shape = image.shape[:2]
+    return dict(
+        img=image, img_shape=shape, ori_shape=shape, gt_seg_map=golden['label'], seg_fields=['gt_seg_map'], name='a'
+    )
+
+
+@pytest.mark.parametrize('case', range(10))
+def test_ldbe_training_pipeline_equals_the_reference(case, monkeypatch):
+    golden = np.load(LDBE / '13_augment.npz')
+    width, height, left, top, side, side_too = golden['resized_w_h_crop_x_y_w_h'][case]
+
+    def drawn(*size):
+        assert size == (height, width, 60)
+        assert side == side_too == draw_square(*size).height == draw_square(*size).width
+        return Crop(top, left, side, side)
+
+    monkeypatch.setattr(geometric, 'draw_square', drawn)
+    scale_crop = ShortSideRandomScaleCrop(short_side=72, ratios=(golden['scale'][case],), crop=60)
+    flip = dict(type='RandomFlip', prob=float(golden['flip'][case]))
+    packed = Compose([scale_crop, flip, Pack()])(ldbe_item(golden))
+    assert np.array_equal(packed['image'].numpy(), golden['out_image'][case][..., ::-1].transpose(2, 0, 1))
+    assert np.array_equal(packed['label'].numpy(), golden['out_label'][case])
+    if case == 4:
+        assert np.array_equal(normalised(packed['image']), golden['normalised_case4'])
+
+
+def normalised(image):
+    """As the configs' preprocessor has it."""
+    prepare = DomainDataPreprocessor(mean=[104.00698793, 116.66876762, 122.67891434], std=[1.0, 1.0, 1.0])
+    return prepare({'target': {'image': image[None]}}, training=True)['target']['image'][0].numpy()
+
+
+def test_ldbe_test_pipeline_equals_the_reference():
+    golden = np.load(LDBE / '13_augment.npz')
+    results = PillowResize((64, 32), labels=False)(ldbe_item(golden))
+    assert results['gt_seg_map'].shape == results['ori_shape'] == (64, 128)
+    packed = Pack()(results)
+    assert np.array_equal(normalised(packed['image']), golden['test_resized_64x32_normalised'])
+
+
+@pytest.mark.parametrize(
+    ('size', 'ratio', 'expected'),
+    [
+        ((760, 1280), 1.25, (899, 1515)),
+        ((1052, 1914), 0.5, (360, 654)),
+        ((1052, 1914), 1.5, (1080, 1964)),
+        ((1024, 2048), 0.75, (540, 1080)),
+    ],
+)
+def test_scaled_sizes_are_truncated(size, ratio, expected, monkeypatch):
+    monkeypatch.setattr(geometric, 'imresize', lambda array, size, **_: np.zeros((size[1], size[0], 3), np.uint8))
+    seen = []
+    monkeypatch.setattr(geometric, 'draw_square', lambda *args: seen.append(args) or draw_square(*args))
+    ShortSideRandomScaleCrop(ratios=(ratio,))({'img': np.zeros((*size, 3), np.uint8)})
+    assert seen == [(*expected, 600)]
+
+
+def test_scaled_crops_of_odd_sets():
+    np.random.seed(0)
+    rows = np.arange(64, dtype=np.uint8)[:, None]
+    results = dict(img=np.zeros((32, 64, 3), np.uint8), gt_seg_map=np.tile(rows, (1, 128)), seg_fields=['gt_seg_map'])
+    out = ShortSideRandomScaleCrop(32, (1.0,), 32)(results)
+    assert np.array_equal(out['gt_seg_map'][:, 0], rows[1::2, 0])  # a label twice its image's size is halved
+    squares = np.array([draw_square(50, 80, 40) for _ in range(2000)])
+    assert {tuple(s) for s in squares[:, 2:]} == {(40, 40)}
+    assert (squares[:, :2].min(0), squares[:, :2].max(0)) == (pytest.approx([0, 0]), pytest.approx([10, 40]))
+    assert draw_square(30, 80, 40)[2:] == (30, 30)

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.visualization.vis_backend import BaseVisBackend
 
-from mmuda.engine.hooks import IterationSeedHook
+from mmuda.engine.hooks import IterationSeedHook, iteration_seed
 from mmuda.engine.hooks.pictures import picture_rows
 from mmuda.models.data_preprocessor import DomainDataPreprocessor
 from mmuda.registry import VISBACKENDS
@@ -65,6 +65,18 @@ def test_seeds_depend_on_run_and_iteration_alone() -> None:
     torch.rand(3)
     assert draw(1, 5) == first
     assert len({first, draw(1, 6), draw(2, 5)}) == 3
+
+
+def test_python_draws_alike_on_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(rank: int) -> tuple:
+        monkeypatch.setattr(iteration_seed, 'get_rank', lambda: rank)
+        IterationSeedHook().before_train_iter(SimpleNamespace(seed=1, iter=5), 0)
+        return random.random(), np.random.rand(), float(torch.rand(1))
+
+    first, second = draw(0), draw(1)
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+    assert first[2] != second[2]
 
 
 @VISBACKENDS.register_module()

@@ -1,5 +1,6 @@
-"""Repeated SGD, optimizers per network and the learning rate over time (EHTDI spec 7, trap T4)."""
+"""Repeated SGD, optimizers per network and the learning rate over time (EHTDI spec 7, T4; LDBE spec 3.4, 5, T9)."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ from torch import nn
 from mmuda.engine.optimizers import NetworkOptimConstructor, RepeatedSGD
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.heads import SummedASPPHead
+from mmuda.registry import MODELS
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
 
+LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
 # The rules of the paper configs: how often the reference lists each parameter, and the heads' learning rate.
-SCHEDULE = Path(__file__).parents[2] / 'configs/_base_/schedules/poly_250k.py'
-DEEPLAB_RULES = Config.fromfile(SCHEDULE).optim_wrapper.paramwise_cfg.rules
+DEEPLAB_RULES = Config.fromfile(CONFIGS / '_base_/schedules/poly_250k.py').optim_wrapper.paramwise_cfg.rules
 
 
 def _steps(repeat, **kwargs):
@@ -53,6 +57,23 @@ def test_plain_sgd_golden(repeat):
         plain_ehtdi.sgd_step([group | {'lr': float(lr)}], buffers)
         np.testing.assert_allclose(param.detach(), golden[f'traj_k{repeat}'][i], atol=1e-5)
         np.testing.assert_allclose(buffers[param], golden[f'buf_k{repeat}'][i], atol=1e-5)
+
+
+@pytest.mark.parametrize('kernels', [{}, dict(fused=False)], ids=['fused', 'plain'])
+@pytest.mark.parametrize(('trajectory', 'zeros'), [('torch_now', False), ('seq', True)])
+@pytest.mark.parametrize('repeat', [1, 3, 4])
+def test_repeated_sgd_golden_of_ldbe(repeat, trajectory, zeros, kernels):
+    """Old versions of torch shared the momentum between the repeats of the first step, too: as if it began at zero."""
+    golden = np.load(LDBE / '15_optimizer_groups.npz')
+    lr, momentum, weight_decay = golden['lr_momentum_wd'].tolist()
+    param = nn.Parameter(torch.from_numpy(golden['p0']))
+    optimizer = RepeatedSGD([param], lr=lr, momentum=momentum, weight_decay=weight_decay, repeat=repeat, **kernels)
+    if zeros:
+        optimizer.state[param]['momentum_buffer'] = torch.zeros_like(param)
+    for grad, wanted in zip(golden['grads'], golden[f'traj_{trajectory}_n{repeat}'], strict=True):
+        param.grad = torch.from_numpy(grad.copy())
+        optimizer.step()
+        np.testing.assert_allclose(param.detach(), wanted, rtol=0, atol=1e-9)
 
 
 def test_repeated_sgd_without_repeats_is_sgd():
@@ -171,6 +192,39 @@ def test_groups_golden():
     assert not set(golden['frozen']) & set(ours)
 
 
+@pytest.mark.parametrize(
+    ('config', 'trained'),
+    [('gta2city_stage0_source', ''), ('gta2city_stage1_ld', 'downsample'), ('gta2city', 'downsample')],
+)
+def test_groups_golden_of_ldbe(config, trained):
+    golden = np.load(LDBE / '15_optimizer_groups.npz')
+    cfg = Config.fromfile(CONFIGS / f'ldbe/{config}.py')
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmuda'):
+        model = MODELS.build(cfg.model)
+    wrapper = _build(model, **{key: value for key, value in cfg.optim_wrapper.items() if key != 'constructor'})
+    base, names = cfg.optim_wrapper.optimizer.lr, {param: name for name, param in model.named_parameters()}
+    listed = [(names[p], group['lr'] / base) for group in wrapper.optimizer.param_groups for p in group['params']]
+    ours = {
+        name.removeprefix('student.').removeprefix('backbone.').replace('decode_head.convs', 'layer5.conv2d_list'): lr
+        for name, lr in listed
+    }
+    expected = {
+        name: 10 if group else multiplicity
+        for name, group, multiplicity, trains in zip(
+            golden['param_names'].tolist(),
+            golden['group'].tolist(),
+            golden['multiplicity'].tolist(),
+            golden['requires_grad'].tolist(),
+            strict=True,
+        )
+        if trains and not name.startswith('layer6') and (trained or 'downsample.1' not in name)
+    }
+    assert ours == pytest.approx(expected)
+    assert len(listed) == len(ours)
+    assert len(ours) == 1 + 99 + 4 + 8 + (8 if trained else 0)  # stem, blocks, shortcuts, head, affine of the shortcuts
+    assert {group['weight_decay'] for group in wrapper.optimizer.param_groups} == {5e-4}
+
+
 def test_few_groups_with_names():
     wrapper = _build(_Adaptation(), optimizer=_sgd(), paramwise_cfg=dict(rules=DEEPLAB_RULES))
     assert [group['name'] for group in wrapper.optimizer.param_groups] == ['base', 'repeat 3', 'repeat 4', 'lr_mult 10']
@@ -253,6 +307,53 @@ def test_learning_rate_golden(horizon):
             lr = [group['lr'] for group in optimizer.param_groups]
             np.testing.assert_allclose(lr, wanted[iteration], rtol=0, atol=1e-12)
         scheduler.step()
+
+
+@pytest.mark.parametrize(
+    ('config', 'stages', 'wanted'),
+    [
+        ('gta2city_stage0_source', {}, {'source': 'lr_source_ccm'}),
+        ('gta2city', {'ld1': 0, 'ld2': 1, 'be1': 0, 'be2': 1}, {}),
+    ],
+)
+def test_learning_rate_golden_of_ldbe(config, stages, wanted):
+    golden = np.load(LDBE / '10_lr.npz')
+    cfg = Config.fromfile(CONFIGS / f'ldbe/{config}.py')
+    runs = {'source': (cfg.optim_wrapper.optimizer.lr, golden['lr_source_ccm'][:, None] * [1, 10])} if wanted else {}
+    for entry in cfg.recipe:
+        if entry.name in stages:
+            runs[entry.name] = entry.options['optim_wrapper.optimizer.lr'], golden[f'lr_round{stages[entry.name]}']
+    assert len(runs) == len(stages) + len(wanted)
+    for lr, rates in runs.values():
+        assert cfg.train_cfg.max_iters == len(rates)
+        optimizer = torch.optim.SGD([dict(params=nn.Parameter(torch.ones(1)), lr=lr * mult) for mult in (1, 10)], lr=1)
+        (schedule,) = cfg.param_scheduler
+        scheduler = PolyLR(optimizer, **{key: value for key, value in schedule.items() if key != 'type'})
+        optimizer.step()
+        for iteration, rate in enumerate(rates):
+            found = [group['lr'] for group in optimizer.param_groups]
+            np.testing.assert_allclose(found, rate, rtol=1e-9, atol=1e-18, err_msg=str(iteration))
+            scheduler.step()
+
+
+def test_rounds_of_ldbe():
+    golden = np.load(LDBE / '10_lr.npz')
+
+    def rounds(config, kind):
+        entries = {entry.name: entry for entry in Config.fromfile(CONFIGS / f'ldbe/{config}.py').recipe}
+        names = [name for name in entries if name.startswith(kind) and not name.endswith('labels')]
+        labels = [entries[entries[name].labels].selector.prop for name in names]
+        return labels, [entries[name].options['optim_wrapper.optimizer.lr'] for name in names]
+
+    for config in ('gta2city', 'synthia2city'):
+        for kind in ('ld', 'be'):
+            prop, lr = rounds(config, kind)
+            assert prop == golden['cb_prop_per_round'].tolist()  # to the last bit: repeated addition (T15)
+            np.testing.assert_allclose(lr, golden['base_lr_per_round'][:2], rtol=1e-9)
+    prop, lr = rounds('gta2city_2021-07', 'be')
+    assert prop == list(itertools.accumulate([0.2, 0.05, 0.05, 0.05, 0.05]))
+    np.testing.assert_allclose(lr, golden['base_lr_per_round'] * 0.75, rtol=1e-9)
+    assert (prop, lr) == rounds('gta2city_2021-07', 'ld')
 
 
 @pytest.mark.parametrize('setting', [dict(accumulative_counts=2), dict(type='AmpOptimWrapper')])

@@ -1,4 +1,4 @@
-"""Scores against the reference's, and what the metric tells its reader (EHTDI spec 1 and 10, point 21)."""
+"""Scores against the reference's, and what the metric tells its reader (EHTDI spec 1; LDBE spec 1.3)."""
 
 import logging
 from pathlib import Path
@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.logging import MMLogger
 
-from mmuda.datasets.classes import CLASS_SETS
+from mmuda.datasets.classes import CLASS_SETS, score_subsets
 from mmuda.evaluation import SubsetIoUMetric, confusion_matrix, scores
 
+LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
 GOLDEN = np.load(Path(__file__).parents[1] / 'golden' / 'ehtdi' / 'evaluation.npz')
 
 
@@ -51,6 +53,28 @@ def test_16_class_scores_golden(index, subset):
     for ours, golden in (('mAcc', 'MPA'), ('mIoU', 'MIoU'), ('FWIoU', 'FWIoU'), ('mPrecision', 'MPC')):
         exactly(result[ours], GOLDEN[f'c16/{golden}'][index])
     assert result['IoU'][14] == 0  # predicted, though absent from the truth
+
+
+def test_ldbe_scores_golden():
+    """The subsets are index lists of the label golden; the network's logits are brought to label size in one go."""
+    golden, maps = (np.load(LDBE / f'{name}.npz') for name in ('14_miou', '01_label_maps'))
+    matrix = 0
+    for logits, label in zip(golden['logits'], golden['label_32x64'], strict=True):
+        full = F.interpolate(torch.from_numpy(logits)[None], size=(1024, 2048), mode='bilinear', align_corners=True)
+        matrix = matrix + confusion_matrix(
+            full.argmax(1)[0], torch.from_numpy(np.kron(label, np.ones((32, 32), np.uint8))), 19
+        )
+    result = scores(matrix)
+    np.testing.assert_allclose(result['IoU'], golden['iou'], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(result['Precision'], golden['precision'], rtol=0, atol=1e-5)
+    assert result['mIoU'] == pytest.approx(float(golden['nanmean_miou']), abs=1e-5)
+    subsets = score_subsets(19)
+    for size in (16, 13):
+        kept = maps[f'synthia{size}_from19']
+        assert sorted(subsets[f'mIoU{size}']) == sorted(kept.tolist())
+        assert scores(matrix, subsets[f'mIoU{size}'])['mIoU'] == pytest.approx(
+            np.nanmean(golden['iou'][kept]), abs=1e-5
+        )
 
 
 def test_ignored_image_adds_nothing():

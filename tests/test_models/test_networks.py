@@ -1,7 +1,9 @@
-"""Backbone and heads against the reference's numbers (EHTDI spec 3 and 10, points 4 to 7)."""
+"""Backbone and heads against the references' numbers (EHTDI spec 3; LDBE spec 3)."""
 
+import re
 import zlib
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from mmuda.registry import MODELS
 from mmuda.utils.weights import network_state
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
+LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
 
 
 def load(name):
@@ -98,7 +101,14 @@ def test_bottleneck_golden(case, settings):
 
 
 @pytest.mark.parametrize(
-    ('size', 'features'), [((512, 512), (65, 65)), ((720, 1280), (91, 161)), ((640, 1280), (81, 161))]
+    ('size', 'features'),
+    [
+        ((512, 512), (65, 65)),
+        ((720, 1280), (91, 161)),
+        ((640, 1280), (81, 161)),
+        ((512, 1024), (65, 129)),
+        ((600, 600), (76, 76)),
+    ],
 )
 def test_feature_size_rounds_up(size, features):
     with torch.device('meta'):
@@ -125,20 +135,31 @@ def test_backbone_initialisation():
             assert torch.all(module.bias == 0), name
 
 
-@pytest.mark.parametrize('frozen', [True, False])
-def test_stem_affine_stands_still_and_its_statistics_move(frozen):
+@pytest.mark.parametrize(
+    ('parts', 'trained'),
+    [
+        (('layer',), r'layer'),  # EHTDI: all but the stem's
+        (('bn1', 'layer'), r''),
+        (('downsample',), r'downsample'),  # LDBE, stages 1 and 2
+        ((), r'^$'),  # LDBE, stage 0
+    ],
+)
+def test_affine_of_other_batch_norms_stands_still_and_their_statistics_move(parts, trained):
     torch.manual_seed(0)
-    network = backbone(depth=18, width=8, frozen_stem_affine=frozen)
-    before = {key: value.clone() for key, value in network.bn1.state_dict().items()}
+    network = backbone(depth=18, width=8, trainable_affine=parts)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
     network.eval()
     network.train()
     optimizer = torch.optim.SGD([param for param in network.parameters() if param.requires_grad], lr=0.1)
     network(torch.randn(2, 3, 32, 32))[-1].square().mean().backward()
     optimizer.step()
-    after = network.bn1.state_dict()
-    assert torch.equal(after['weight'], before['weight']) == frozen
-    assert torch.equal(after['bias'], before['bias']) == frozen
-    assert not torch.equal(after['running_mean'], before['running_mean'])
+    norms = [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    after = network.state_dict()
+    for name in norms:
+        for kind in ('weight', 'bias'):
+            moved = not torch.equal(after[f'{name}.{kind}'], before[f'{name}.{kind}'])
+            assert moved == bool(re.search(trained, name)), (name, kind)
+        assert not torch.equal(after[f'{name}.running_mean'], before[f'{name}.running_mean'])
 
 
 # ---------------------------------------------------------------------------------------------------- the network
@@ -230,3 +251,91 @@ def test_parts_work_in_a_stock_segmentor():
     model.init_weights()
     assert model(torch.rand(1, 3, 32, 64), mode='tensor').shape[:2] == (1, 19)
     assert model.decode_head.loss_decode.avg_non_ignore
+
+
+# ---------------------------------------------------------------------------------------------------- LDBE's network
+
+
+def test_ldbe_head_golden():
+    golden = {key: torch.from_numpy(value) for key, value in np.load(LDBE / '11_aspp_head.npz').items()}
+    ours = head(8, 5, in_index=0, active_branches=4)
+    prefix = 'sd.conv2d_list.'
+    ours.load_state_dict(
+        {f'convs.{key.removeprefix(prefix)}': value for key, value in golden.items() if key.startswith(prefix)}
+    )
+    out = ours([golden['x']])
+    close(out, golden['out'])
+    full = F.interpolate(out, size=(131, 177), mode='bilinear', align_corners=True)
+    close(full[..., ::8, ::8], golden['out_up_131x177_stride8'])
+
+
+class _OneBottleneckPerStage(CeilResNet):
+    arch_settings: ClassVar[dict] = {**CeilResNet.arch_settings, 14: (Bottleneck, (1, 1, 1, 1))}
+
+
+def uniform(j, shape):
+    """u(j, i) of the golden README, i = 0, 1, ... in C order."""
+    x = np.arange(np.prod(shape, dtype=np.uint64), dtype=np.uint64) + np.uint64(1000003 * j)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x &= np.uint64(0xFFFFFFFF)
+        x ^= x >> np.uint64(shift)
+        x *= np.uint64(factor)
+    x &= np.uint64(0xFFFFFFFF)
+    return ((x ^ (x >> np.uint64(16))) / 2**32).reshape(shape)
+
+
+def ldbe_weight(key, u):
+    if u.ndim == 4:
+        return (2 * u - 1) * np.sqrt(3 / np.prod(u.shape[1:]))
+    if key.endswith('running_var'):
+        return 0.5 + u
+    if key.endswith('running_mean'):
+        return 0.2 * (2 * u - 1)
+    return 0.8 + 0.4 * u if key.endswith('weight') else 0.1 * (2 * u - 1)
+
+
+@torch.no_grad()
+def test_ldbe_network_golden():
+    golden = np.load(LDBE / '12_deeplab_tiny.npz')
+    network = nn.ModuleDict(
+        dict(
+            backbone=_OneBottleneckPerStage(
+                14, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=False, style='caffe'
+            ),
+            decode_head=head(2048, 7, in_index=3, active_branches=4),
+        )
+    )
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    state = {}
+    for j, key in enumerate(golden['keys'].tolist()):
+        ours = f'backbone.{key}'
+        if key.startswith(('layer5', 'layer6')):
+            ours = key.replace('layer5.conv2d_list', 'decode_head.convs').replace(
+                'layer6.conv2d_list', 'decode_head.convs'
+            )
+        state[key] = torch.from_numpy(ldbe_weight(key, uniform(j, shapes[ours])).astype(np.float32))
+    weights = network_state(state).state
+    missing = network.load_state_dict(weights, strict=False).missing_keys
+    assert all(key.endswith('num_batches_tracked') for key in missing)
+
+    shape = tuple(golden['input_shape'])
+    x = torch.from_numpy((255 * uniform(999, shape) - 110).astype(np.float32))
+
+    def run():
+        features = network['backbone'](x)
+        low = network['decode_head'](features)
+        return features[-1], low, F.interpolate(low, size=shape[2:], mode='bilinear', align_corners=True)
+
+    def near(found, name, rel):
+        wanted = torch.from_numpy(golden[name])
+        close(found, wanted, rtol=0, atol=rel * float(wanted.abs().max()))
+
+    network.eval()
+    features, low, full = run()
+    assert tuple(features.shape) == tuple(golden['feat_shape'])
+    near(features[:, ::32].mean((2, 3)), 'feat_mean', 1e-4)
+    near(low, 'logits_low_eval', 1e-4)
+    near(full[..., ::3, ::3], 'logits_up_eval', 1e-4)
+    network.train()
+    near(run()[1], 'logits_low_train', 1e-3)
+    near(network['backbone'].bn1.running_mean, 'bn1_running_mean_after_train', 1e-3)

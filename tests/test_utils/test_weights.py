@@ -13,6 +13,7 @@ import torch
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
+from mmuda.models.backbones import CeilResNet
 from mmuda.models.heads import SummedASPPHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_from_http, load_safe
 from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes, start_state
@@ -26,9 +27,9 @@ def port(classes=19, prefix=''):
     torch.manual_seed(0)
     state = {'conv1.weight': torch.randn(4, 3, 7, 7), 'bn1.running_mean': torch.randn(4)}
     state['layer3.22.downsample.0.weight'] = torch.randn(8, 4, 1, 1)
-    for layer in (5, 6):
+    for layer, channels in ((5, 4), (6, 8)):
         for branch in range(4):
-            state[f'layer{layer}.conv2d_list.{branch}.weight'] = torch.randn(classes, 8, 3, 3)
+            state[f'layer{layer}.conv2d_list.{branch}.weight'] = torch.randn(classes, channels, 3, 3)
             state[f'layer{layer}.conv2d_list.{branch}.bias'] = torch.randn(classes)
     return {prefix + key: value for key, value in state.items()}
 
@@ -80,6 +81,26 @@ def test_start_file_loses_its_21_class_head():
     assert set(found.state) == {name for name in OURS.values() if name.startswith('backbone.')}
     assert len(found.dropped) == 8
     assert all(key.startswith('Scale.layer5.') for key in found.dropped)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_port_with_one_head(prefix):
+    """Every key of the published R-101 file of LDBE; the tensors are as small as their place allows."""
+    golden = np.load(ROOT / 'tests/golden/ldbe/12_deeplab_tiny.npz')
+    shapes = dict(zip(golden['r101_keys'].tolist(), golden['r101_shapes'].tolist(), strict=True))
+    state = {prefix + key: torch.empty([int(n) for n in s.split('x') if n], device='meta') for key, s in shapes.items()}
+    found = network_state(state)
+    with torch.device('meta'):
+        backbone = CeilResNet(101, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), style='caffe')
+        head = SummedASPPHead(2048, 19, active_branches=4)
+    wanted = {f'backbone.{key}': value.shape for key, value in backbone.state_dict().items()}
+    wanted |= {f'decode_head.{key}': value.shape for key, value in head.state_dict().items()}
+    assert {key: value.shape for key, value in found.state.items()} == wanted
+    assert len(state) == 640
+    assert len(found.dropped) == 8
+    assert all(key.startswith('layer6.') for key in found.dropped)
+    without = {key: value for key, value in state.items() if 'layer6' not in key}
+    assert network_state(without).state.keys() == found.state.keys()
 
 
 def test_wrapped_state_with_both_heads_under_scale():
@@ -142,7 +163,7 @@ class _Student(nn.Module):
         self.backbone = nn.Sequential()
         self.backbone.add_module('conv1', nn.Conv2d(3, 4, 7, bias=False))
         self.decode_head = SummedASPPHead(8, classes)
-        self.auxiliary_head = SummedASPPHead(8, classes)
+        self.auxiliary_head = SummedASPPHead(4, classes)
 
 
 class _Model(nn.Module):
@@ -318,8 +339,8 @@ def test_numpy_numbers_as_numpy_1_wrote_them(tmp_path):
 
 @pytest.fixture
 def convert(monkeypatch):
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', 'ehtdi', *map(str, args)])
+    def run(*args, layout='ehtdi'):
+        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', layout, *map(str, args)])
         runpy.run_path(str(ROOT / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
 
     return run
@@ -345,6 +366,20 @@ def test_tool_takes_the_start_file(tmp_path, convert):
     torch.save(port(21, prefix='Scale.'), tmp_path / 'init.pth')
     convert(tmp_path / 'init.pth', tmp_path / 'out.pth')
     assert not any(key.startswith('auxiliary_head') for key in load_safe(tmp_path / 'out.pth')['state_dict'])
+
+
+def test_tool_takes_files_with_one_head(tmp_path, convert, capsys):
+    state = port()
+    for branch in range(4):  # untrained, on the same features
+        state[f'layer5.conv2d_list.{branch}.weight'] = torch.randn(19, 8, 3, 3)
+    torch.save(state, tmp_path / 'in.pth')
+    convert(tmp_path / 'in.pth', tmp_path / 'out.pth', layout='ldbe')
+    printed = capsys.readouterr().out
+    assert 'layout: DeepLab-v2 port, one head; classes: 19' in printed
+    assert 'dropped: 8 tensors of layer6.conv2d_list.0, ' in printed
+    assert 'missing: 622 tensors of backbone.bn1, ' in printed
+    converted = load_safe(tmp_path / 'out.pth')['state_dict']
+    assert torch.equal(converted['decode_head.convs.3.bias'], state['layer5.conv2d_list.3.bias'])
 
 
 def test_tool_refuses_code(tmp_path, convert):

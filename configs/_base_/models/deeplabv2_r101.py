@@ -20,7 +20,7 @@ student = dict(
         style='caffe',
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
-        frozen_stem_affine=True,
+        trainable_affine=('layer',),
     ),
     decode_head=dict(
         type='mmuda.SummedASPPHead',

@@ -21,7 +21,7 @@ student = dict(
         style='caffe',
         norm_cfg=dict(type='BN', momentum=0.02, requires_grad=True),  # statistics of 50 small batches, not of 10
         norm_eval=False,
-        frozen_stem_affine=False,
+        trainable_affine=('bn1', 'layer'),
         init_cfg=[dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', layer='_BatchNorm', val=1)],
     ),
     decode_head=dict(

@@ -1,10 +1,12 @@
 """Resizing and cropping, pixel for pixel as the reference codes do it."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmcv import imresize
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import Resize
 
@@ -49,6 +51,48 @@ class Crop(NamedTuple):
     left: int
     height: int
     width: int
+
+
+@TRANSFORMS.register_module()
+class ShortSideRandomScaleCrop(BaseTransform):
+    """Scale an image at random, cut out a square and bring it to one size, by Pillow's rules (LDBE spec 2.4, 1 to 3).
+
+    Image bicubic, labels nearest. The shorter side becomes ``short_side`` times a factor drawn from ``ratios``. If the
+    image is then too small for the square, its largest one is enlarged: nothing is ever padded. A label map of another
+    size than its image is brought to the image's new size, as in the reference.
+
+    Args:
+        short_side: length of the shorter side at factor 1, in pixels.
+        ratios: factors to draw from.
+        crop: side of the result, in pixels.
+    """
+
+    def __init__(
+        self, short_side: int = 720, ratios: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5), crop: int = 600
+    ) -> None:
+        self.short_side, self.ratios, self.crop = short_side, tuple(ratios), crop
+
+    def transform(self, results: dict) -> dict:
+        """Scale and crop one item."""
+        height, width = results['img'].shape[:2]
+        factor = self.short_side / min(height, width) * np.random.choice(self.ratios)
+        height, width = int(height * factor), int(width * factor)
+        top, left, side, _ = draw_square(height, width, self.crop)
+        for key in ('img', *results.get('seg_fields', ())):
+            how = dict(interpolation='bicubic' if key == 'img' else 'nearest', backend='pillow')
+            scaled = imresize(results[key], (width, height), **how)
+            results[key] = imresize(scaled[top : top + side, left : left + side], (self.crop, self.crop), **how)
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+
+def draw_square(height: int, width: int, side: int) -> Crop:
+    """Draw a square within an image of ``height`` x ``width``, uniformly, from numpy's global generator.
+
+    Its side is ``side``, or the image's shorter one where that is less.
+    """
+    side = min(side, height, width)
+    return Crop(np.random.randint(height - side + 1), np.random.randint(width - side + 1), side, side)
 
 
 def draw_crop(

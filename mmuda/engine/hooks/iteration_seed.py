@@ -14,7 +14,9 @@ from mmuda.registry import HOOKS
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seeds Python, NumPy and torch from (seed, rank, iteration) before every training step.
+    """Seeds NumPy and torch from (seed, rank, iteration), Python from (seed, iteration), before every training step.
+
+    So a step draws by :mod:`random` what has to be the same on every process, and by the others what has not.
 
     What a step draws (dropout, say) then depends on the iteration alone: not on what loaders, validations or an
     interruption drew before. Together with the draw sampler, whose samples are functions of their draw number, this
@@ -25,8 +27,10 @@ class IterationSeedHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed all generators."""
-        sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.iter])
-        seed = int(sequence.generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        own, shared = (
+            int(np.random.SeedSequence([runner.seed, rank, runner.iter]).generate_state(1)[0])
+            for rank in (get_rank(), 0)
+        )
+        random.seed(shared)
+        np.random.seed(own)
+        torch.manual_seed(own)

@@ -1,9 +1,11 @@
-"""The ResNet of DeepLab-v2 code bases: ceil-mode stem pooling and a half-frozen stem."""
+"""The ResNet of DeepLab-v2 code bases: ceil-mode stem pooling and partly frozen batch norms."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmseg.models.backbones import ResNet
 from mmseg.models.backbones.resnet import BasicBlock
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmuda.registry import MODELS
 
@@ -22,8 +24,9 @@ class CeilResNet(ResNet):
     Beside mmseg's depths there is ``depth=10``: four stages of one basic block, for small images.
 
     Args:
-        frozen_stem_affine: Keep weight and bias of the stem's batch norm out of training. Its running statistics still
-            follow the data.
+        trainable_affine: Parts of names of the batch norms whose weight and bias train: by default all but the stem's
+            (``bn1``); ``('downsample',)`` trains those of the shortcuts alone, ``()`` none. The others' running
+            statistics still follow the data.
         init_cfg: As in mmengine. Default: convolutions normal with std 0.01, batch norm weight 1 and bias 0.
         **kwargs: Of :class:`mmseg.models.backbones.ResNet`.
     """
@@ -33,9 +36,14 @@ class CeilResNet(ResNet):
     arch_settings: ClassVar[dict] = {10: (BasicBlock, (1, 1, 1, 1)), **ResNet.arch_settings}
 
     def __init__(
-        self, *args: Any, frozen_stem_affine: bool = True, init_cfg: dict | list | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        trainable_affine: Sequence[str] = ('layer',),
+        init_cfg: dict | list | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, init_cfg=init_cfg or [dict(rule) for rule in _INIT], **kwargs)
         self.maxpool.ceil_mode = True
-        if frozen_stem_affine:
-            self.norm1.requires_grad_(False)
+        for name, module in self.named_modules():
+            if isinstance(module, _BatchNorm) and not any(part in name for part in trainable_affine):
+                module.requires_grad_(False)

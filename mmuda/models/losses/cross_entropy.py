@@ -10,17 +10,27 @@ IGNORE = 255
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean cross entropy over the pixels of a batch that carry a label.
+    """Mean cross entropy over the pixels of a batch that carry a label; see :func:`nll` for all but the logits.
 
     Args:
         logits: (N, C, H, W).
+        label: (N, H, W), int64, 255 = ignore.
+    """
+    return nll(torch.log_softmax(logits.float(), dim=1), label)
+
+
+def nll(log_prob: Tensor, label: Tensor) -> Tensor:
+    """Mean negative log-likelihood over the pixels of a batch that carry a label.
+
+    Args:
+        log_prob: Log-probabilities (N, C, H, W), for terms that share one log-softmax.
         label: (N, H, W), int64, 255 = ignore.
 
     Returns:
         A scalar in fp32. A batch without one labelled pixel gives 0 with a graph (EHTDI spec T13: the mean over nothing
         would be NaN and poison the network).
     """
-    total = F.cross_entropy(logits.float(), label, ignore_index=IGNORE, reduction='sum')
+    total = F.nll_loss(log_prob, label, ignore_index=IGNORE, reduction='sum')
     return total / (label != IGNORE).sum().clamp(min=1)
 
 

@@ -136,10 +136,11 @@ class UDASegmentor(BaseSegmentor):
             features = self.student.extract_feat(image)
             return [head(features).float() for head in heads]
 
-    def main_head(self, image: Tensor) -> Tensor:
-        """The student's low-resolution logits of the main head alone, (N, C, h, w)."""
+    def main_head(self, image: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Low-resolution logits of the main head alone, (N, C, h, w); the student's, if no other network is given."""
+        network = network or self.student
         with self.autocast():
-            return self.student.decode_head(self.student.extract_feat(image)).float()
+            return network.decode_head(network.extract_feat(image)).float()
 
     def autocast(self) -> torch.autocast:
         """The context in which networks compute in ``precision``; what follows them stays outside, in fp32."""

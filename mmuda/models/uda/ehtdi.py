@@ -16,6 +16,7 @@ from mmuda.models.losses import (
 )
 from mmuda.models.losses.cross_entropy import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor
+from mmuda.models.uda.mixing import draw_classes, paste, pixels_of, present_classes
 from mmuda.registry import MODELS
 
 
@@ -316,18 +317,6 @@ def crop(label: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     return label[samples[:, None, None], rows[:, :, None], cols[:, None, :]]
 
 
-def paste(top: Tensor, ground: Tensor, mask: Tensor) -> Tensor:
-    """Images (N, 3, h, w): ``top`` where ``mask`` (N, h, w) is set, else ``ground``."""
-    return torch.where(mask[:, None], top, ground)
-
-
-def present_classes(label: Tensor, num_ids: int) -> Tensor:
-    """Which ids occur in each label map (N, h, w): bool (N, 1 + num_ids), column 0 for ignore, 1 + c for class c."""
-    column = torch.where(label == IGNORE, 0, label + 1).flatten(1)
-    present = torch.zeros(len(label), num_ids + 1, dtype=torch.bool, device=label.device)
-    return present.scatter_(1, column, True)
-
-
 def pasting_pool(present: Tensor, paste_above: int, rule: str) -> Tensor:
     """The ids that may be pasted, in the columns of :func:`present_classes`; as many as there are classes in the pool.
 
@@ -347,16 +336,7 @@ def pasting_pool(present: Tensor, paste_above: int, rule: str) -> Tensor:
     return torch.where(use, shifted, pool)
 
 
-def draw_classes(pool: Tensor, keys: Tensor) -> Tensor:
-    """Half of each row's pool, rounded down but at least one: those with the smallest random ``keys`` (N, columns)."""
-    size = pool.sum(1, keepdim=True)
-    wanted = torch.where(size == 1, 1, size // 2)
-    rank = keys.masked_fill(~pool, torch.inf).argsort(1).argsort(1)
-    return pool & (rank < wanted)
-
-
 def draw_pasted(label: Tensor, keys: Tensor, paste_above: int, rule: str) -> Tensor:
     """The pixels (N, h, w) of each label map that are pasted on the target: those of the classes drawn."""
-    chosen = draw_classes(pasting_pool(present_classes(label, keys.shape[1] - 1), paste_above, rule), keys)
-    column = torch.where(label == IGNORE, 0, label + 1)
-    return chosen.gather(1, column.flatten(1)).view_as(column)
+    pool = pasting_pool(present_classes(label, keys.shape[1] - 1), paste_above, rule)
+    return pixels_of(draw_classes(pool, keys, at_least=1), label)
