@@ -50,3 +50,12 @@ train_cfg = dict(max_iters=991, val_interval=200)  # one epoch: 2975 images in t
 # The horizon is 5000 although a round has 991 iterations: the learning rate falls to 0.82 of its start.
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=5001, by_epoch=False)]
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
+# Nothing of the source and no label of the target's training images may be opened; the log says at the end what was.
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(
+        type='mmuda.LabelFirewallHook',
+        forbid=dict(
+            source=[f'{_base_.data_root}/GTA5', f'{_base_.data_root}/SYNTHIA'],
+            target_labels=[f'{_base_.data_root}/cityscapes/gtFine/train'])),
+]

@@ -36,3 +36,10 @@ train_dataloader = dict(
             ])))
 train_cfg = dict(max_iters=300, val_interval=300)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1201, by_epoch=False)]
+# Nothing of the source and no label of the target's training images may be opened; the log says at the end what was.
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(
+        type='mmuda.LabelFirewallHook',
+        forbid=dict(source=[f'{_base_.data_root}/GTA5'], target_labels=[f'{_base_.data_root}/cityscapes/gtFine/train'])),
+]

@@ -24,6 +24,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner, set_random_seed
 
+from mmuda.engine.hooks.label_firewall import firewalls
 from mmuda.engine.hooks.start import StartHook
 from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash, read_stamp
 from mmuda.offline.pseudo_labels import write_pseudo_labels
@@ -284,7 +285,8 @@ class Offline(Stage):
         """Call the function."""
         set_random_seed(self.seed)
         new_logger(self.work_dir / 'offline.log')  # the logger made last is the current one
-        OFFLINE[self.kind](cfg=self.resolved(), out=self.work_dir, **self.paths(), **self.settings.to_dict())
+        with firewalls(self.cfg):
+            OFFLINE[self.kind](cfg=self.resolved(), out=self.work_dir, **self.paths(), **self.settings.to_dict())
         return {}
 
 

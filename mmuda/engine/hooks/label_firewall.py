@@ -5,12 +5,15 @@ import multiprocessing
 import os
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmuda.registry import HOOKS
@@ -65,16 +68,30 @@ class LabelFirewallHook(Hook):
             self._count(len(self.folders))
 
     def after_run(self, runner: Runner) -> None:
-        """Say what was opened, by all processes and their workers, and stand down."""
-        counts = torch.tensor(list(self.opened), device=next(runner.model.parameters()).device)
+        """Report and stand down."""
+        self.stand_down()
+
+    def stand_down(self) -> None:
+        """Say what was opened, by all processes and their workers, and stop listening."""
+        counts = torch.tensor(list(self.opened))
         all_reduce(counts)
         *forbidden, others = counts.tolist()
-        names = [
-            f'{count} of the {name.replace("_", " ")}' for name, count in zip(self.folders, forbidden, strict=True)
-        ]
-        runner.logger.info(f'label firewall: opened {", ".join(names)}; {others} other images')
+        names = (name.replace('_', ' ') for name in self.folders)
+        report = ', '.join(f'{count} of the {name}' for name, count in zip(names, forbidden, strict=True))
+        print_log(f'label firewall: opened {report}; {others} other images', logger='current')
         _standing.discard(self)
 
     def _count(self, index: int) -> None:
         with self.opened.get_lock():
             self.opened[index] += 1
+
+
+@contextmanager
+def firewalls(cfg: Config) -> Iterator[None]:
+    """The firewalls among a config's ``custom_hooks``, for work with it that is no training."""
+    hooks = [HOOKS.build(hook) for hook in cfg.get('custom_hooks', ()) if hook.type == 'mmuda.LabelFirewallHook']
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.stand_down()
