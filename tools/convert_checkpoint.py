@@ -1,27 +1,33 @@
-"""Bring a published checkpoint into our form: key names, classes, and nothing but tensors.
+"""Bring a published checkpoint into our form, or hand one of ours over: key names, classes, and nothing but tensors.
 
     python tools/convert_checkpoint.py ehtdi GTA5_source.pth gta5_source.pth
     python tools/convert_checkpoint.py ehtdi best.pth synthia_start.pth --classes 16 --weights student
     python tools/convert_checkpoint.py ldbe gta5_source_only.pth gta5_source.pth
+    python tools/convert_checkpoint.py --hand-over configs/ldbe/gta2city_stage0_source.py iter_5000.pth source.pth
 
 ``ehtdi`` reads the two-head DeepLab-v2 files of EHTDI, PixMatch and MaxSquareLoss, ``ldbe`` the one-head files of CCM
 and LDBE; both read their start file DeepLab_resnet_pretrained_init. The result is a plain network (backbone.*,
 decode_head.* and, of two heads, auxiliary_head.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
+
+``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
+config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
 """
 
 import argparse
-import os
+import io
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from mmengine.config import Config
 
 from mmuda.datasets.classes import CLASS_SETS, metainfo
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.heads import SummedASPPHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, load_safe
+from mmuda.utils.files import write_whole
 from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes, rows_kept, slice_classes
 
 # Layout -> heads of its network, and the channels of the features they see.
@@ -34,14 +40,18 @@ HEADS = {
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('format', choices=sorted(HEADS), help='whose checkpoint it is')
+    parser.add_argument('format', nargs='?', choices=sorted(HEADS), help='whose checkpoint it is')
     parser.add_argument('checkpoint', help='file to read')
     parser.add_argument('out', help='file to write')
     parser.add_argument('--classes', type=int, help='keep the classes of a smaller set, e.g. 16 of 19')
     parser.add_argument(
         '--weights', choices=['ema', 'student'], default='ema', help='averaged weights where there are some, or never'
     )
-    return parser.parse_args()
+    parser.add_argument('--hand-over', metavar='CONFIG', help='hand over a checkpoint of ours, trained by this config')
+    args = parser.parse_args()
+    if (args.format is None) == (args.hand_over is None):
+        parser.error(f'name a format ({", ".join(sorted(HEADS))}) or use --hand-over CONFIG')
+    return args
 
 
 def deeplab_keys(layout: str, classes: int) -> set[str]:
@@ -63,6 +73,17 @@ def report(found: NetworkWeights, layout: str, classes: int | None) -> None:
         print(f'{title}: {len(keys)} tensors' + (f' of {shown}' if keys else ''))
 
 
+def preprocessing(config: str, classes: int | None) -> dict:
+    """How a config prepares images for a network of so many classes."""
+    model = Config.fromfile(config).model
+    wanted = model.student.decode_head.num_classes
+    if classes != wanted:
+        raise ValueError(
+            f'the checkpoint has {classes or "no"} classes, the network of {config} {wanted}: name its config'
+        )
+    return {key: value for key, value in model.data_preprocessor.to_dict().items() if key != 'type'}
+
+
 def main() -> None:
     """Read, rename, slice, report, write."""
     args = parse_args()
@@ -73,14 +94,17 @@ def main() -> None:
     if args.classes:
         found = found._replace(state=slice_classes(found.state, rows_kept(classes, args.classes)))
         classes = args.classes
-    report(found, args.format, classes)
-    meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
+    if args.hand_over:
+        meta = dict(preprocessing=preprocessing(args.hand_over, classes))
+        print(f'handed over: {len(found.state)} tensors, the names of {classes} classes, {meta["preprocessing"]}')
+    else:
+        report(found, args.format, classes)
+        meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
     if classes in CLASS_SETS:
         meta['dataset_meta'] = metainfo(classes)
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    part = f'{args.out}.part'
-    torch.save(dict(state_dict=found.state, meta=meta), part)
-    os.replace(part, args.out)
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=found.state, meta=meta), buffer)
+    write_whole(Path(args.out), buffer.getvalue())
     print(f'written: {args.out}')
 
 

@@ -340,7 +340,8 @@ def test_numpy_numbers_as_numpy_1_wrote_them(tmp_path):
 @pytest.fixture
 def convert(monkeypatch):
     def run(*args, layout='ehtdi'):
-        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', layout, *map(str, args)])
+        given = [layout] if layout else []
+        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *given, *map(str, args)])
         runpy.run_path(str(ROOT / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
 
     return run
@@ -388,3 +389,21 @@ def test_tool_refuses_code(tmp_path, convert):
         convert(path, tmp_path / 'out.pth')
     assert not marker.exists()
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_tool_hands_over_weights_classes_and_preprocessing_only(tmp_path, convert):
+    state = {f'student.{key}': value for key, value in network_state(port()).state.items()}
+    meta = {'cfg': "data_root = 'the owner's folder'", 'seed': 1, 'experiment_name': 'secret'}
+    torch.save({'state_dict': state, 'meta': meta, 'message_hub': {}, 'optimizer': {}}, tmp_path / 'iter_9.pth')
+    config = ROOT / 'configs/baselines/gta2city_source.py'
+    convert('--hand-over', config, tmp_path / 'iter_9.pth', tmp_path / 'out.pth', layout=None)
+    found = load_safe(tmp_path / 'out.pth')
+    assert found.keys() == {'state_dict', 'meta'}
+    assert found['meta'].keys() == {'preprocessing', 'dataset_meta'}
+    assert found['meta']['preprocessing']['mean'] == [104.00698793, 116.66876762, 122.67891434]
+    same(found['state_dict'], network_state(port()).state)
+    other = ROOT / 'configs/baselines/synthia2city_16_source.py'
+    with pytest.raises(SystemExit, match=r'the checkpoint has 19 classes, the network of .*16: name its config'):
+        convert('--hand-over', other, tmp_path / 'iter_9.pth', tmp_path / 'out.pth', layout=None)
+    with pytest.raises(SystemExit):
+        convert(tmp_path / 'iter_9.pth', tmp_path / 'out.pth', layout=None)

@@ -1,6 +1,7 @@
 """What a stage takes over from the checkpoint that it starts from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -24,6 +25,17 @@ class StartHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put what the stage takes over in place of the checkpoint's state."""
+        _check_preprocessing(runner.cfg.model.data_preprocessor, checkpoint.get('meta', {}).get('preprocessing', {}))
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = checkpoint.get('state_dict', checkpoint)
         checkpoint['state_dict'] = start_state(state, model, self.carry)
+
+
+def _check_preprocessing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Raise a ValueError if a network that was handed over expects images to be prepared otherwise."""
+    for key, value in theirs.items():
+        if ours.get(key) != value:
+            raise ValueError(
+                f'the start weights were handed over for images of {key}={value}, but model.data_preprocessor has '
+                f'{ours.get(key)}: set it alike'
+            )
