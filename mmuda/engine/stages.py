@@ -9,7 +9,6 @@
 
 import copy
 import inspect
-import json
 import os
 import shutil
 import time
@@ -26,8 +25,9 @@ from mmengine.runner import Runner, set_random_seed
 
 from mmuda.engine.hooks.label_firewall import firewalls
 from mmuda.engine.hooks.start import StartHook
-from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash, read_stamp
+from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash, read_stamp, stamped
 from mmuda.offline.pseudo_labels import write_pseudo_labels
+from mmuda.offline.selectors import build_selector
 from mmuda.utils.checkpoint import load_safe
 
 OFFLINE: dict[str, Callable] = {'PseudoLabels': write_pseudo_labels}
@@ -119,7 +119,7 @@ class Stage:
         return {
             'kind': self.kind,
             'config': config_hash(self.cfg.to_dict(), self.unread),
-            'settings': json.loads(json.dumps(self.settings.to_dict())),
+            'settings': stamped(self.settings.to_dict()),
             'inputs': {role: file_hash(path) for role, path in self.paths().items()},
             'code': code_hash(),
             'seed': self.seed,
@@ -265,7 +265,9 @@ class Offline(Stage):
             inspect.signature(OFFLINE[self.kind]).bind(
                 cfg=None, out=None, **dict.fromkeys(self.inputs), **self.settings
             )
-        except TypeError as error:
+            if 'selector' in self.settings:
+                build_selector(self.settings.selector)
+        except (TypeError, ValueError) as error:
             raise RecipeError(f'stage {self.name}, {self.kind}: {error}') from None
 
     def check_init(self) -> None:

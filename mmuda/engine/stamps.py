@@ -34,15 +34,16 @@ _NOT_STAMPED = (
 
 def config_hash(cfg: dict, without: Collection[str] = ()) -> str:
     """Hash of a config, less what does not change results, the seed (stamped by itself) and the keys in ``without``."""
-    kept = _stamped({key: value for key, value in cfg.items() if key not in without})
+    kept = stamped({key: value for key, value in cfg.items() if key not in without})
     kept.get('randomness', {}).pop('seed', None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _stamped(node: Any) -> Any:
+def stamped(node: Any) -> Any:
+    """Settings, in JSON's containers, less those that do not change results."""
     if isinstance(node, dict):
-        return {key: _stamped(value) for key, value in node.items() if key not in _NOT_STAMPED}
-    return [_stamped(item) for item in node] if isinstance(node, (list, tuple)) else node
+        return {key: stamped(value) for key, value in node.items() if key not in _NOT_STAMPED}
+    return [stamped(item) for item in node] if isinstance(node, (list, tuple)) else node
 
 
 @functools.cache

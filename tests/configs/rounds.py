@@ -7,7 +7,13 @@ recipe = [
         stage
         for number, start in enumerate(['source', 'round1'], 1)
         for stage in (
-            dict(type='Levels', name=f'labels{number}', checkpoint=f'{start}.last', levels=3),
+            dict(
+                type='PseudoLabels',
+                name=f'labels{number}',
+                checkpoint=f'{start}.last',
+                selector=dict(type='FixedThreshold', threshold=0.2),
+                num_workers=0,
+            ),
             dict(
                 type='Train',
                 name=f'round{number}',
