@@ -38,7 +38,9 @@ SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train
 
 def tiny(cfg: Config) -> dict:
     """The options that make a config's network tiny."""
-    return TINY_MIT if cfg.model.student.backbone.type == 'MixVisionTransformer' else TINY
+    student = cfg.model.student
+    options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY
+    return {key: value for key, value in options.items() if 'auxiliary' not in key or student.get('auxiliary_head')}
 
 
 def stamp(stage: Path) -> dict:

@@ -1,6 +1,7 @@
 """The hard cases that every method has to pass; a method's test file derives from it and names its config."""
 
 import copy
+import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
 
+from mmuda.datasets import CityscapesDataset
 from mmuda.engine.optimizers import NetworkOptimConstructor
 from mmuda.models.uda import UDASegmentor
 from mmuda.registry import DATASETS, MODELS
@@ -25,12 +27,15 @@ class MethodTester:
     Attributes:
         config: Config file below ``configs/``; its last stage is the method.
         crops: Config options that make the method's crops fit the small images.
-        needs_source: Whether the method reads source labels.
+        labelled: Domain whose labels the method reads; None if it reads none.
+        supervised: The loss, as the log has it, that is 0 without a labelled pixel; None if there is none.
     """
 
     config: str
     crops: dict = {}  # noqa: RUF012
-    needs_source = True
+    labelled: str | None = 'source'
+    supervised: str | None = 'src.loss_seg'
+    road = 7  # in its label files
 
     @pytest.fixture
     def cfg(self, load) -> Config:
@@ -61,6 +66,12 @@ class MethodTester:
         bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value.float()).all()]
         assert not bad
 
+    def fill(self, batch: dict, value: int) -> None:
+        """Give every labelled pixel of a batch one value."""
+        for domain in batch.values():
+            for name in {'label', 'weak_label'}.intersection(domain):
+                domain[name].fill_(value)
+
     # ----------------------------------------------------------------------------------------- labels and batches
 
     def test_a_step_changes_the_student(self, model: UDASegmentor, cfg: Config) -> None:
@@ -71,19 +82,14 @@ class MethodTester:
 
     def test_all_labels_ignored(self, model: UDASegmentor, cfg: Config) -> None:
         batch = self.batch(cfg)
-        for name in ('label', 'weak_label'):
-            if name in batch.get('source', {}):
-                batch['source'][name].fill_(255)
+        self.fill(batch, 255)
         log = self.step(model, cfg, batch)
         self.assert_sound(model, log)
-        if self.needs_source:
-            assert log['src.loss_seg'] == 0
+        assert self.supervised is None or log[self.supervised] == 0
 
     def test_a_single_class(self, model: UDASegmentor, cfg: Config) -> None:
         batch = self.batch(cfg)
-        for name in ('label', 'weak_label'):
-            if name in batch.get('source', {}):
-                batch['source'][name].fill_(0)
+        self.fill(batch, 0)
         self.assert_sound(model, self.step(model, cfg, batch))
 
     def test_batch_of_one(self, model: UDASegmentor, cfg: Config) -> None:
@@ -111,42 +117,40 @@ class MethodTester:
     # ------------------------------------------------------------------------------------------------ broken files
 
     def own_copy(self, cfg: Config, tmp_path: Path) -> Path:
-        """One source image and label of our own to break; returns the data set's folder."""
+        """One image and label of our own, all road, to break; returns the label's file."""
         root = tmp_path / 'GTA5'
         for folder in ('images', 'labels'):
             (root / folder).mkdir(parents=True)
         cv2.imwrite(str(root / 'images/00001.png'), np.zeros((64, 128, 3), np.uint8))
-        Image.fromarray(np.full((64, 128), 7, np.uint8)).save(root / 'labels/00001.png')
+        Image.fromarray(np.full((64, 128), self.road, np.uint8)).save(root / 'labels/00001.png')
         (tmp_path / 'list.txt').write_text('1\n')
         cfg.train_dataloader.dataset.source.data_root = str(root)
         cfg.train_dataloader.dataset.source.split = str(tmp_path / 'list.txt')
-        return root
+        return root / 'labels/00001.png'
 
     @pytest.mark.parametrize('what', ['missing', 'broken', 'wrong size', 'colours'])
     def test_a_bad_file_is_named(self, cfg: Config, tmp_path: Path, what: str) -> None:
-        if not self.needs_source:
-            pytest.skip('reads no source')
-        root = self.own_copy(cfg, tmp_path)
-        assert (self.batch(cfg, size=1)['source']['label'] == 0).all()
-        label = root / 'labels/00001.png'
+        if self.labelled is None:
+            pytest.skip('reads no labels')
+        label = self.own_copy(cfg, tmp_path)
+        assert (self.batch(cfg, size=1)[self.labelled]['label'] == 0).all()
         if what == 'missing':
             label.unlink()
         elif what == 'broken':
             label.write_bytes(label.read_bytes()[:40])
         elif what == 'wrong size':
-            Image.fromarray(np.full((32, 128), 7, np.uint8)).save(label)
+            Image.fromarray(np.full((32, 128), self.road, np.uint8)).save(label)
         else:
             Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(label)
-        with pytest.raises((ValueError, FileNotFoundError), match=r'labels/00001\.png'):
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(str(label.relative_to(tmp_path)))):
             self.batch(cfg, size=1)
 
     def test_ids_of_no_class_are_ignored(self, model: UDASegmentor, cfg: Config, tmp_path: Path) -> None:
-        if not self.needs_source:
-            pytest.skip('reads no source')
-        root = self.own_copy(cfg, tmp_path)
-        Image.fromarray(np.full((64, 128), 200, np.uint8)).save(root / 'labels/00001.png')
+        if self.labelled is None:
+            pytest.skip('reads no labels')
+        Image.fromarray(np.full((64, 128), 200, np.uint8)).save(self.own_copy(cfg, tmp_path))
         batch = self.batch(cfg, size=1)
-        assert (batch['source']['label'] == 255).all()
+        assert (batch[self.labelled]['label'] == 255).all()
         self.assert_sound(model, self.step(model, cfg, batch))
 
     # ------------------------------------------------------------------------------------------------- checkpoints
@@ -207,3 +211,61 @@ class MethodTester:
     def test_a_checkpoint_is_plain(self, model: UDASegmentor, tmp_path: Path) -> None:
         torch.save({'state_dict': model.state_dict()}, tmp_path / 'x.pth')
         assert load_safe(tmp_path / 'x.pth')['state_dict'].keys() == model.state_dict().keys()
+
+
+class PseudoLabelTester(MethodTester):
+    """The hard cases of a method that learns from pseudo-labels of the target and sees no source."""
+
+    labelled = 'target'
+    supervised = None
+    road = 0
+
+    @pytest.fixture
+    def cfg(self, load, city: Path, tmp_path: Path) -> Config:
+        """With the ground truth as pseudo-labels, but for the right half of each image, which is not selected."""
+        cfg = load(self.config, **self.crops)
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'mmuda.LabelFirewallHook']
+        target = cfg.train_dataloader.dataset.target
+        for item in CityscapesDataset(data_root=str(city), split='train'):
+            label = item['label_table'][np.asarray(Image.open(item['seg_map_path']))]
+            label[:, 64:] = 255
+            self.save(label, tmp_path / 'labels' / item['image'])
+        target.label_dir = str(tmp_path / 'labels')
+        return cfg
+
+    @staticmethod
+    def save(label: np.ndarray, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(label).save(path)
+
+    def test_the_target_needs_no_label_folder(self, cfg: Config, tmp_path: Path, city: Path) -> None:
+        """The labels are those on disk, at the pixels that the crop shows."""
+        (tmp_path / 'cityscapes').mkdir()
+        (tmp_path / 'cityscapes/leftImg8bit').symlink_to(city / 'cityscapes/leftImg8bit')
+        cfg.train_dataloader.dataset.target.data_root = str(tmp_path)
+        label = self.batch(cfg)['target']['label']
+        assert 255 in label
+        assert label.unique().numel() > 4
+
+    def own_copy(self, cfg: Config, tmp_path: Path) -> Path:
+        """See the base class."""
+        name = 'train/a/a_000000_000000_leftImg8bit.png'
+        image, label = tmp_path / 'own/leftImg8bit' / name, tmp_path / 'own_labels' / name
+        self.save(np.zeros((64, 128, 3), np.uint8), image)
+        self.save(np.full((64, 128), self.road, np.uint8), label)
+        cfg.train_dataloader.dataset.target.update(
+            data_root=str(tmp_path / 'own'), label_dir=str(tmp_path / 'own_labels')
+        )
+        return label
+
+    def test_ids_of_no_class_are_ignored(self, cfg: Config, tmp_path: Path) -> None:
+        """They are an error instead: whoever writes pseudo-labels writes classes."""
+        label = self.own_copy(cfg, tmp_path)
+        self.save(np.full((64, 128), 200, np.uint8), label)
+        with pytest.raises(ValueError, match=f'{re.escape(str(label))}: holds the id 200, .* 19 classes'):
+            self.batch(cfg, size=1)
+
+    def test_without_pseudo_labels_the_setting_is_named(self, model: UDASegmentor, cfg: Config) -> None:
+        cfg.train_dataloader.dataset.target.label_dir = None
+        with pytest.raises(ValueError, match=r'target\.label_dir'):
+            self.step(model, cfg, self.batch(cfg))

@@ -20,6 +20,7 @@ SIZES = {
     (1280, 720): (128, 72),
     (1280, 760): (128, 76),
     (1280, 640): (128, 64),
+    (1024, 512): (128, 64),
     (512, 512): (33, 33),
     (256, 128): (128, 64),
     (96, 96): (32, 32),
@@ -28,6 +29,8 @@ SIZES = {
 
 def shrink(cfg) -> None:
     """Replace sizes wherever the config names one."""
+    if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.ShortSideRandomScaleCrop':
+        cfg.update(short_side=64, crop=40)
     for key, value in list(cfg.items()) if isinstance(cfg, dict) else list(enumerate(cfg)):
         if isinstance(value, (list, tuple)) and tuple(map(str, value)) in {tuple(map(str, size)) for size in SIZES}:
             cfg[key] = SIZES[tuple(value)]
@@ -47,6 +50,7 @@ def small_recipe(name: str, work_dir: Path, **settings: object) -> Recipe:
     for stage in recipe.stages:
         cfg = stage.cfg
         cfg.merge_from_dict(tiny(cfg))
+        shrink(cfg.test_pipeline)
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
             shrink(loader)
             loader.num_workers, loader.persistent_workers = 0, False

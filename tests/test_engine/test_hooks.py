@@ -140,7 +140,7 @@ def test_pictures_show_the_step(edge: Config, tmp_path: Path) -> None:
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     rows = picture_rows(model, batch, model.notes)
     assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
-    assert all(module.training for module in model.modules())
+    assert all(module.training for module in model.student.modules())
 
     titles = ['source', 'source label', 'target', 'teacher on target', 'pseudo label', 'calm', 'confidence',
               'all heads on calm', 'mixed', 'border', 'mixed label', 'student on mixed', 'back', 'back label',

@@ -350,7 +350,6 @@ def test_predictions_are_interpolated_twice_with_aligned_corners() -> None:
     wanted = model.main_head(image)
     for size in ((24, 32), (61, 83)):
         wanted = F.interpolate(wanted, size=size, mode='bilinear', align_corners=True)
-    torch.testing.assert_close(found.seg_logits.data, wanted[0])
     assert torch.equal(found.pred_sem_seg.data, wanted.argmax(1))
 
 

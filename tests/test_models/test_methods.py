@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from method_tester import MethodTester
+from method_tester import MethodTester, PseudoLabelTester
 from mmengine.config import Config
 
 from mmuda.models.uda import UDASegmentor
@@ -32,9 +32,38 @@ class TestSupervised(MethodTester):
     config = 'baselines/minicity_source.py'
 
 
+class TestLabelDenoising(PseudoLabelTester):
+    config = 'ldbe/minicity_stage1_ld.py'
+    supervised = 'tgt.loss_seg'
+    crops = {  # noqa: RUF012
+        'train_dataloader.dataset.target.pipeline.2.short_side': 64,
+        'train_dataloader.dataset.target.pipeline.2.crop': 48,
+    }
+
+
+class TestBoundaryEnhancement(PseudoLabelTester):
+    config = 'ldbe/minicity.py'
+    crops = TestLabelDenoising.crops
+
+    def test_the_teacher_fills_what_was_not_selected(self, model: UDASegmentor, cfg: Config) -> None:
+        """In train mode, also after a validation; it gets neither gradients nor a place in the optimiser."""
+        model.eval()
+        batch = model.train().data_preprocessor(self.batch(cfg), training=True)['target']
+        before = model.teacher.model.backbone.norm1.running_mean.clone()
+        label, conf = model.dense_labels(batch['image'], batch['label'])
+        assert not torch.equal(model.teacher.model.backbone.norm1.running_mean, before)
+        selected = batch['label'] != 255
+        assert torch.equal(label[selected], batch['label'][selected])
+        assert (label < 19).all()
+        assert (conf[selected] == 1).all()
+        assert (conf[~selected] < 1).all()
+        self.step(model, cfg, self.batch(cfg))
+        assert all(parameter.grad is None for parameter in model.teacher.parameters())
+
+
 class TestAdaBN(MethodTester):
     config = 'baselines/minicity_adabn.py'
-    needs_source = False
+    labelled = supervised = None
 
     def test_a_step_changes_the_student(self, model: UDASegmentor, cfg: Config) -> None:
         """No weight moves, and the statistics are the plain mean over the batches."""

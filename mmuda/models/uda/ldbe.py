@@ -114,6 +114,7 @@ class BoundaryEnhancement(UDASegmentor):
         target = data['target']
         label, conf = self.dense_labels(target['image'], pseudo_labels(target))
         image, label, conf = class_mix(target['image'], label, conf, target['keys'])
+        self.note(mixed=image, mixed_label=label, confidence=conf)
         logits = self.upsample(self.main_head(image), image)  # (N, C, H, W)
         yield (
             'tgt',
