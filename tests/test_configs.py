@@ -1,5 +1,6 @@
 """Every config that is shipped builds, runs two iterations of each stage and is scored, made small by options alone."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -15,7 +16,16 @@ from mmuda.models.uda import EHTDIEdge
 from mmuda.utils.checkpoint import load_safe
 
 CONFIGS = ROOT / 'configs'
-FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('[a-z]*/*.py'))
+# Rounds like those of another config, which a fast test compares (test_variants_of_ldbe).
+SLOW = [
+    f'ldbe/{name}.py'
+    for name in ('gta2city_2021-07', 'gta2city_entropy', 'gta2city_pseudo_labels', 'gta2city_stage1_ld',
+                 'minicity_stage1_ld', 'synthia2city')
+]  # fmt: skip
+FILES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+    for name in sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('[a-z]*/*.py'))
+]
 SIZES = {
     (1280, 720): (128, 72),
     (1280, 760): (128, 76),
@@ -126,3 +136,30 @@ def test_synthia_is_trained_as_gta5_but_for_what_the_paper_says(name: str, wante
     assert {changed[key] for key in classes} == {16}
     dropped = gta5.keys() - synthia.keys()
     assert all(gta5[key] == EHTDIEdge.__init__.__kwdefaults__[key.removeprefix('model.')] for key in dropped)
+
+
+def changes(name: str, base: str) -> dict[str, object]:
+    """What a config adds to another or sets otherwise, the rounds of its recipe aside."""
+    ours, theirs = (leaves(Config.fromfile(CONFIGS / f'ldbe/{file}.py').to_dict()) for file in (name, base))
+    changed = {key: value for key, value in ours.items() if key not in theirs or theirs[key] != value}
+    return {key: value for key, value in changed.items() if not re.match(r'recipe\.[1-9]', key)}
+
+
+def test_variants_of_ldbe() -> None:
+    assert changes('gta2city_entropy', 'gta2city_stage1_ld') == {
+        'model.positive_weight': 0.0,
+        'model.negative_weight': 0.0,
+    }
+    assert changes('gta2city_pseudo_labels', 'gta2city_stage1_ld') == {
+        'model.entropy_weight': 0.0,
+        'model.negative_weight': 0.0,
+    }
+    assert changes('gta2city_2021-07', 'gta2city') == {}
+    assert changes('synthia2city', 'gta2city') == {'recipe.0.config': 'synthia2city_stage0_source.py'}
+    source = changes('synthia2city_stage0_source', 'gta2city_stage0_source')
+    assert source == {'train_dataloader.dataset.source.type': 'mmuda.SYNTHIADataset'}
+    for name in ('gta2city', 'minicity'):  # the method aside, a keys' transform is all that boundary enhancement adds
+        added = {key for key in changes(name, f'{name}_stage1_ld') if not key.startswith(('model.', 'recipe.'))}
+        assert {key.rpartition('.')[0] for key in added} == {
+            f'train_dataloader.dataset.target.pipeline.{place}' for place in (4, 5)
+        }
