@@ -68,7 +68,6 @@ def class_statistics(
         'count': 0,
         'version': __version__,
         'domain': domain,
-        'label_dir': str(label_dir) if label_dir else None,
         'classes': classes,
         'pixels': dict(zip(classes, pixels, strict=False)),
         'ignored': pixels[IGNORE],

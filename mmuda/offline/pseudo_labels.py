@@ -106,7 +106,9 @@ def write_pseudo_labels(
     if is_main_process() and not keep_scores:
         shutil.rmtree(out / _CACHE, ignore_errors=True)  # perhaps left by a run that was killed right here
     barrier()
-    return manifest.read(out, KIND)
+    found = manifest.read(out, KIND)
+    print_log(f'pseudo-labels: {found["count"]} in {out}', logger='current')
+    return found
 
 
 def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selector: Selector, bn_mode: str) -> dict:
