@@ -79,7 +79,8 @@ def test_a_table_names_both_sides() -> None:
 )
 def test_tables(module: str, rows: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A fast form that differed from its plain form would be an error."""
-    options = Namespace(quick=True, rounds=1, work_dir=tmp_path, method='ehtdi_edge', scale=None)
+    method = dict(method='ehtdi_edge', config='ehtdi/gta2city_edge.py', scale=None)
+    options = Namespace(quick=True, rounds=1, work_dir=tmp_path, **method)
     importlib.import_module(f'speed.{module}').run(options)
     (written,) = tmp_path.glob('*.txt')
     assert capsys.readouterr().out.endswith(written.read_text())

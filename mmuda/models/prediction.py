@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def resized_max(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners: bool) -> tuple[Tensor, Tensor]:
-    """The largest map at every pixel and its number, as ``.max(dim=1)`` of the resized maps.
+def resized_argmax(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners: bool) -> Tensor:
+    """The class with the largest map at every pixel, as ``.argmax(dim=1)`` of the resized maps.
 
     Class by class: at the size of the labels, the maps of all classes together would be many times the result.
 
@@ -20,7 +20,7 @@ def resized_max(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners: b
         align_corners: Of the bilinear interpolations.
 
     Returns:
-        The maximum (N, H, W), at the last size, and its class, uint8; the first of several equal ones.
+        Classes (N, H, W) uint8 at the last size; the first of several with equal maps.
     """
     largest = label = None
     for number, one in enumerate(maps.contiguous().split(1, dim=1)):  # (N, 1, h, w)
@@ -33,4 +33,4 @@ def resized_max(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners: b
         better = (one > largest).view(torch.uint8).mul_(number)
         torch.maximum(label, better, out=label)  # numbers grow from class to class, so the better one is the larger
         torch.maximum(largest, one, out=largest)
-    return largest[:, 0], label[:, 0]
+    return label[:, 0]

@@ -24,7 +24,6 @@ from mmuda.models.uda import UDASegmentor
 from mmuda.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-METHODS = {'ehtdi': 'ehtdi/gta2city.py', 'ehtdi_edge': 'ehtdi/gta2city_edge.py'}
 
 
 def build(cfg: Config) -> UDASegmentor:
@@ -85,15 +84,15 @@ class Step:
     """A method's training step at a share of the paper's sizes, and its network passes by themselves.
 
     Args:
-        method: Key of :data:`METHODS`.
+        config: Config file below ``configs/``.
         scale: Factor on every side.
         device: ``'cpu'`` or ``'cuda'``.
         precision: ``model.precision``.
         quick: Put MiniCity's small network in the place of the paper's.
     """
 
-    def __init__(self, method: str, scale: float, device: str, precision: str, quick: bool = False) -> None:
-        cfg = Config.fromfile(CONFIGS / METHODS[method])
+    def __init__(self, config: str, scale: float, device: str, precision: str, quick: bool = False) -> None:
+        cfg = Config.fromfile(CONFIGS / config)
         cfg.model.precision = precision
         if quick:
             cfg.model.student = Config.fromfile(CONFIGS / 'ehtdi/minicity.py').model.student
@@ -148,7 +147,7 @@ def _as_tuple(output: Tensor | list[Tensor]) -> tuple[Tensor, ...]:
 
 def on_cpu(args: argparse.Namespace) -> str:
     """The table of ratios."""
-    full, half = (Step(args.method, args.scale, 'cpu', precision, args.quick) for precision in ('fp32', 'bf16'))
+    full, half = (Step(args.config, args.scale, 'cpu', precision, args.quick) for precision in ('fp32', 'bf16'))
     step, bare, half_step, half_bare = alternate(full.whole, full.bare, half.whole, half.bare, rounds=args.rounds)
     rows = [
         Row('fp32: whole step, bare passes', step, bare, at_most=1.05),
@@ -162,7 +161,7 @@ def on_gpu(args: argparse.Namespace) -> str:
     """The table of times, memory, synchronisations and launches."""
     lines = [['', 'median, ms', '90 %, ms', 'memory, GB', 'synchronisations', 'launches of the average']]
     for precision in ('fp32', 'bf16'):
-        step = Step(args.method, args.scale, 'cuda', precision, args.quick)
+        step = Step(args.config, args.scale, 'cuda', precision, args.quick)
         step.batch = {name: _pinned(batch) for name, batch in step.batch.items()}
         launches = _launches(partial(step.model.teacher.update, step.model.student))
         for name, function, more in (('whole step', step.whole, f'{launches}'), ('bare passes', step.bare, '')):
@@ -210,7 +209,7 @@ def _synchronisations(function: Callable[[], None]) -> int:
             function()
         finally:
             torch.cuda.set_sync_debug_mode('default')
-    return sum('synchroniz' in str(warning.message) for warning in caught)
+    return sum('called a synchronizing' in str(warning.message) for warning in caught)
 
 
 def _launches(function: Callable[[], None]) -> int:

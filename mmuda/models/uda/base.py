@@ -12,7 +12,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
-from mmuda.models.prediction import resized_max
+from mmuda.models.prediction import resized_argmax
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
 from mmuda.utils.distributed import average_gradients
@@ -191,7 +191,7 @@ class UDASegmentor(BaseSegmentor):
         logits = self._forward(inputs).float()  # (N, C, h, w)
         for sample, own in zip(data_samples, logits.split(1), strict=True):
             sizes = inputs.shape[-2:], sample.ori_shape
-            _, label = resized_max(own, sizes, self.network.align_corners)
+            label = resized_argmax(own, sizes, self.network.align_corners)
             sample.pred_sem_seg = PixelData(data=label.long())  # (1, H, W)
         return data_samples
 
