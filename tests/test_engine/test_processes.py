@@ -53,13 +53,13 @@ def method(cfg: Config) -> UDASegmentor:
 
 def optimizer(cfg: Config) -> NetworkOptimConstructor:
     settings = {key: value for key, value in cfg.optim_wrapper.items() if key not in ('constructor', 'paramwise_cfg')}
-    return NetworkOptimConstructor(settings, cfg.optim_wrapper.paramwise_cfg)
+    return NetworkOptimConstructor(settings, cfg.optim_wrapper.get('paramwise_cfg'))
 
 
 def batch(cfg: Config, numbers: Iterator[int]) -> dict:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     data = default_collate([dataset[number] for number in numbers])
-    for name in ('label', 'weak_label'):
+    for name in data['source'].keys() & {'label', 'weak_label'}:
         label = data['source'][name]
         label[label == 255] = 0  # a mean over pixels is a mean over samples when none is ignored
     return data
@@ -71,6 +71,11 @@ def cfg(load) -> Config:
     return load('ehtdi/minicity.py', **crops)
 
 
+@pytest.fixture
+def adversarial(load) -> Config:
+    return load('baselines/minicity_advent.py')
+
+
 # ------------------------------------------------------------------------------------------------------- one step
 
 
@@ -80,7 +85,6 @@ def _gradients(cfg: Config, data: dict) -> dict[str, Tensor]:
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()
-    cfg.optim_wrapper.optimizer.lr = 0.0
     model.train_step(data, optimizer(cfg)(model))
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -95,6 +99,15 @@ def test_two_processes_have_the_gradients_of_the_joint_batch(cfg: Config, tmp_pa
     cfg.model.type = method_type
     if method_type == 'mmuda.EHTDIEdge':  # their mean is over the border's pixels, whose number differs by sample
         cfg.model.border_weight = cfg.model.back_border_weight = 0.0
+    _compare_gradients(cfg, tmp_path)
+
+
+def test_two_processes_have_a_discriminators_gradients_of_the_joint_batch(adversarial: Config, tmp_path: Path) -> None:
+    adversarial.model.gan_loss = 'least_squares'  # the two terms of cross entropy almost cancel out at the start
+    assert any(name.startswith('discriminator.') for name in _compare_gradients(adversarial, tmp_path))
+
+
+def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
     joint = _gradients(cfg, batch(cfg, range(4)))
     in_two_processes(_save_gradients, tmp_path, cfg)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
@@ -102,6 +115,7 @@ def test_two_processes_have_the_gradients_of_the_joint_batch(cfg: Config, tmp_pa
     for name, gradient in joint.items():
         assert torch.equal(first[name], second[name])
         assert (first[name] - gradient).abs().max() <= 1e-5 * gradient.abs().max(), name
+    return set(joint)
 
 
 # ------------------------------------------------------------------------------------------------------- ten steps
@@ -117,19 +131,23 @@ def _train_ten(folder: Path, cfg: Config) -> None:
         mean = flat_statistics(model)
     assert torch.equal(flat_statistics(model), own)
     parameters = dict(model.named_parameters())
-    steps = wrapper.optimizer.state_dict()['state']
+    steps = tensors(wrapper.state_dict())
     torch.save(dict(losses=losses, own=own, mean=mean, parameters=parameters, steps=steps), folder / f'{get_rank()}.pt')
 
 
-def test_processes_stay_equal_but_for_their_statistics(cfg: Config, tmp_path: Path) -> None:
-    in_two_processes(_train_ten, tmp_path, cfg)
+@pytest.mark.parametrize(('settings', 'beside'), [('cfg', 'teacher'), ('adversarial', 'discriminator')])
+def test_processes_stay_equal_but_for_their_statistics(
+    settings: str, beside: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    in_two_processes(_train_ten, tmp_path, request.getfixturevalue(settings))
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert first['losses'] == second['losses']
-    assert any(name.startswith('teacher') for name in first['parameters'])
+    assert any(name.startswith(beside) for name in first['parameters'])
     for name, parameter in first['parameters'].items():
         assert torch.equal(parameter, second['parameters'][name]), name
-    for key, state in first['steps'].items():
-        assert all(torch.equal(value, second['steps'][key][name]) for name, value in state.items())
+    assert first['steps']
+    for name, value in first['steps'].items():
+        assert torch.equal(value, second['steps'][name]), name
     assert not torch.equal(first['own'], second['own'])
     assert torch.equal(first['mean'], second['mean'])
     torch.testing.assert_close(first['mean'], (first['own'] + second['own']) / 2)

@@ -61,6 +61,18 @@ class TestBoundaryEnhancement(PseudoLabelTester):
         assert all(parameter.grad is None for parameter in model.teacher.parameters())
 
 
+class TestAdvEnt(MethodTester):
+    config = 'baselines/minicity_advent.py'
+
+
+class TestAdaptSegNet(TestAdvEnt):
+    config = 'baselines/minicity_adaptsegnet.py'
+
+
+class TestMinEnt(MethodTester):
+    config = 'baselines/minicity_minent.py'
+
+
 class TestAdaBN(MethodTester):
     config = 'baselines/minicity_adabn.py'
     labelled = supervised = None
