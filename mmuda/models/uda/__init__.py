@@ -1,11 +1,14 @@
 from .adabn import AdaBN
 from .adversarial import Adversarial, MinEnt
 from .base import UDASegmentor
+from .daf_ida import DAF
 from .ehtdi import EHTDI, EHTDIEdge
 from .ldbe import BoundaryEnhancement, LabelDenoising
+from .self_training import SelfTraining
 from .supervised import Supervised
 
 __all__ = [
+    'DAF',
     'EHTDI',
     'AdaBN',
     'Adversarial',
@@ -13,6 +16,7 @@ __all__ = [
     'EHTDIEdge',
     'LabelDenoising',
     'MinEnt',
+    'SelfTraining',
     'Supervised',
     'UDASegmentor',
 ]

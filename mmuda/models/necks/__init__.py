@@ -1,0 +1,3 @@
+from .depth_guide import DepthGuide
+
+__all__ = ['DepthGuide']
