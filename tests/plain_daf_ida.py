@@ -55,7 +55,7 @@ def adversarial_iteration(
     zs, ds = up(zs, source['image']), up(ds, source['image'])
     terms = [cross_entropy(zs, source['label'])]
     if b:
-        terms.append(berhu(ds[:, 0], source['depth']))
+        terms.append(berhu(ds, source['depth']))
     sum(weight * term for weight, term in zip((1, 1e-3), terms, strict=False)).backward()
     zt, dt = network(target['image'])
     zt, dt = up(zt, target['image']), up(dt, target['image'])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmuda.datasets.classes import class_set
 
-_NETWORK = ('backbone.', 'decode_head.', 'auxiliary_head.')
+_NETWORK = ('backbone.', 'neck.', 'decode_head.', 'auxiliary_head.')
 _CLASSES = re.compile(r'(decode_head|auxiliary_head)\.(convs\.\d+|conv_seg)\.(weight|bias)$')
 _WRAPPED = re.compile(r'^module\.')
 _BACKBONE = (re.compile(r'^((?:conv1|bn1|layer[1-4])\..+)$'), r'backbone.\1')

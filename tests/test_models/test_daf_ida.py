@@ -161,7 +161,7 @@ def optimizers(model: UDASegmentor, horizon: int = 10) -> tuple[OptimWrapperDict
 
 def batch(golden: dict[str, Tensor], number: int) -> dict[str, dict[str, Tensor]]:
     source = {key: golden[f'source_{name}{number}'] for key, name in (('image', 'img'), ('label', 'label'))}
-    source['depth'] = golden[f'source_depth{number}']
+    source['depth'] = golden[f'source_depth{number}'][:, None]
     return {'source': source, 'target': {'image': golden[f'target_img{number}']}}
 
 

@@ -74,6 +74,17 @@ def test_labels_equal_mmseg_s(model, ori_shape: tuple, align_corners: bool) -> N
     assert not any('seg_logits' in sample for sample in found)
 
 
+@torch.no_grad()
+def test_one_interpolation_is_another_function_than_two(model) -> None:
+    image = 40 * torch.randn(2, 3, 16, 32).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    twice = model.predict(image, samples((90, 160)))
+    model.resize_once = True
+    once = model.predict(image, samples((90, 160)))
+    wanted = F.interpolate(model(image), size=(90, 160), mode='bilinear', align_corners=True).argmax(1)
+    assert torch.equal(torch.cat([sample.pred_sem_seg.data for sample in once]), wanted)
+    assert any(not torch.equal(a.pred_sem_seg.data, b.pred_sem_seg.data) for a, b in zip(once, twice, strict=True))
+
+
 @pytest.mark.parametrize(
     'metainfo',
     [

@@ -104,6 +104,7 @@ class Adversarial(UDASegmentor):
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, (N, C, H, W) without gradient."""
         logits = self.upsample(self.main_head(source['image']), source['image'])
+        self.note(student_on_source=logits)
         return {'loss_seg': cross_entropy(logits, source['label'])}, self.disc_input(logits.detach())
 
     def target_pass(self, target: Batch) -> tuple[Losses, Tensor]:

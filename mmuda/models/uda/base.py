@@ -47,6 +47,8 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: Usually a ``mmuda.DomainDataPreprocessor``.
         teacher: Arguments of :class:`MeanTeacher`; None trains without one.
         evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
+        resize_once: Interpolate the logits of a plain prediction (:meth:`predict`) straight to the size of its label,
+            not to the image's size first as mmseg does (DAF+IDA spec, trap 9).
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: what the networks compute in, in training and prediction.
             Weights, logits, losses, batch-norm statistics and the teacher's average stay in fp32. The half precisions
             lay tensors out channels last; fp16 scales the losses, all optimisers sharing one scale.
@@ -64,6 +66,7 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
         teacher: dict | None = None,
         evaluate: str = 'student',
+        resize_once: bool = False,
         precision: str = 'fp32',
         pretrained: None = None,
         train_cfg: None = None,
@@ -83,6 +86,7 @@ class UDASegmentor(BaseSegmentor):
         self.student = MODELS.build(student).to(memory_format=self.memory_format)
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
+        self.resize_once = resize_once
         self.notes: dict[str, Tensor] | None = None  # a dict while a PictureHook asks for pictures of the step
         self.keep_logits = False
         self._register_load_state_dict_pre_hook(self._before_load)
@@ -183,14 +187,15 @@ class UDASegmentor(BaseSegmentor):
         """Predictions of the evaluated network; the labels are those of mmseg's ``EncoderDecoder.predict``.
 
         A whole image, neither flipped nor padded, gets ``pred_sem_seg`` only: its logits never exist at the size of its
-        labels. Everything else, and all if :attr:`keep_logits` is set, is left to mmseg and has ``seg_logits``, too.
+        labels, and with :attr:`resize_once` not at that of the image either. Everything else, and all if
+        :attr:`keep_logits` is set, is left to mmseg and has ``seg_logits``, too.
         """
         if self.keep_logits or not self._is_plain(data_samples):
             with self.autocast():
                 return self.network.predict(inputs, data_samples)
         logits = self._forward(inputs).float()  # (N, C, h, w)
         for sample, own in zip(data_samples, logits.split(1), strict=True):
-            sizes = inputs.shape[-2:], sample.ori_shape
+            sizes = [inputs.shape[-2:], sample.ori_shape][self.resize_once :]
             label = resized_argmax(own, sizes, self.network.align_corners)
             sample.pred_sem_seg = PixelData(data=label.long())  # (1, H, W)
         return data_samples

@@ -50,9 +50,10 @@ class DAF(Adversarial):
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, (N, C, H, W) without gradient."""
         logits, depth = self.logits_and_depth(source['image'])
+        self.note(student_on_source=logits)
         terms = {
             'loss_seg': cross_entropy(logits, source['label']),
-            'loss_depth': self.depth_weight * berhu(depth[:, 0], source['depth']),
+            'loss_depth': self.depth_weight * berhu(depth, source['depth']),
         }
         return terms, self.disc_input(logits.detach()) * depth.detach() ** self.source_depth_power
 
