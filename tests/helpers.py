@@ -26,6 +26,7 @@ TINY = {
     'model.student.backbone.stem_channels': 4,
     'model.student.decode_head.in_channels': 32,
     'model.student.auxiliary_head.in_channels': 16,
+    'model.student.neck.in_channels': (4, 8, 16, 32),
 }
 TINY_MIT = {
     'model.student.backbone.embed_dims': 4,
@@ -40,7 +41,7 @@ def tiny(cfg: Config) -> dict:
     """The options that make a config's network tiny."""
     student = cfg.model.student
     options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY
-    return {key: value for key, value in options.items() if 'auxiliary' not in key or student.get('auxiliary_head')}
+    return {key: value for key, value in options.items() if student.get(key.split('.')[2])}
 
 
 def stamp(stage: Path) -> dict:

@@ -72,3 +72,13 @@ def adversarial_iteration(
     last = disc_weight * bce(discriminator(seen_target.detach()), 1.0)
     last.backward()
     return [value.item() for value in (*terms, adversarial, last)]
+
+
+def score_and_label(logits: Tensor, depth: Tensor, rare_classes: tuple[int, ...] | None = None) -> tuple[float, Tensor]:
+    """Score and label of one image, logits (1, C, H, W) and depth (1, 1, H, W) at the size of its label (spec 6.2)."""
+    score = (self_information(logits) * depth).mean().item()
+    label = logits.argmax(1)[0]
+    if rare_classes is not None:
+        shown = sum(int((label == number).any()) for number in rare_classes)
+        score *= (len(rare_classes) - shown) / len(rare_classes) + 0.5
+    return score, label

@@ -2,6 +2,7 @@
 
 python tools/offline.py pseudo-labels configs/ehtdi/minicity.py last.pth --out labels
 python tools/offline.py pseudo-labels CONFIG last.pth --out labels --selector type=GlobalLocal prop=0.1 --bn-mode batch
+python tools/offline.py rank configs/daf_ida/minicity_stage2_isl.py last.pth --out ranking --ratio 0.66
 python tools/offline.py class-stats CONFIG --out stats --domain target --label-dir labels
 """
 
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.config import Config, DictAction
 
 from mmuda.engine.recipe import prepare_data
-from mmuda.offline import SELECTORS, class_statistics, write_pseudo_labels
+from mmuda.offline import SELECTORS, class_statistics, rank_images, write_pseudo_labels
 from mmuda.utils.command_line import add_run_options, running
 
 
@@ -44,12 +45,25 @@ def parse_args() -> argparse.Namespace:
     )
     labels.add_argument('--keep-scores', action='store_true', help='keep the cache of scores')
 
+    rank = steps.add_parser('rank', help="rank and label the target's training images with a network that sees depth")
+    rank.add_argument('config', help='config file')
+    rank.add_argument('checkpoint', help='weights')
+    rank.add_argument('--ratio', type=float, default=0.66, help='share of the images that is easy')
+    rank.add_argument('--easy-list', metavar='FILE', help='list of the easy images, in place of their share')
+    rank.add_argument(
+        '--rare-classes',
+        nargs='+',
+        type=int,
+        metavar='ID',
+        help='weight the scores: an image that shows many of these classes is easier',
+    )
+
     stats = steps.add_parser('class-stats', help='count the classes of a training set, image by image')
     stats.add_argument('config', help='config file')
     stats.add_argument('--domain', choices=['source', 'target'], default='source')
     stats.add_argument('--label-dir', help="folder of pseudo-labels to count instead of the data set's own labels")
 
-    for step in (labels, stats):
+    for step in (labels, rank, stats):
         step.add_argument('--out', required=True, help='folder of the result')
         step.add_argument('--num-workers', type=int, default=2, help='processes that load files')
         step.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
@@ -66,6 +80,17 @@ def run(args: argparse.Namespace) -> None:
     prepare_data(cfg)
     if args.step == 'class-stats':
         class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
+        return
+    if args.step == 'rank':
+        rank_images(
+            cfg,
+            args.checkpoint,
+            args.out,
+            ratio=args.ratio,
+            easy_list=args.easy_list,
+            rare_classes=args.rare_classes,
+            num_workers=args.num_workers,
+        )
         return
     write_pseudo_labels(
         cfg,

@@ -3,7 +3,8 @@
 .. code:: text
 
  kind     is given                          does               hands over
- Train    load_from or continues, labels    trains a config    last, best: checkpoints
+ Train    load_from or continues, labels,   trains a config    last, best: checkpoints
+          ranking
  Offline  checkpoint                        one of OFFLINE     folder: files and the manifest that lists them
 """
 
@@ -27,10 +28,11 @@ from mmuda.engine.hooks.label_firewall import firewalls
 from mmuda.engine.hooks.start import StartHook
 from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash, read_stamp, stamped
 from mmuda.offline.pseudo_labels import write_pseudo_labels
+from mmuda.offline.ranking import EASY, HARD, rank_images
 from mmuda.offline.selectors import build_selector
 from mmuda.utils.checkpoint import load_safe
 
-OFFLINE: dict[str, Callable] = {'PseudoLabels': write_pseudo_labels}
+OFFLINE: dict[str, Callable] = {'PseudoLabels': write_pseudo_labels, 'Ranking': rank_images}
 """Kind -> ``function(cfg, out, checkpoint=..., **settings)``, which all ranks run. It writes into the folder ``out``,
 the manifest last, and goes on with what it finds there. ``cfg.randomness.seed`` is the stage's."""
 
@@ -166,10 +168,16 @@ class Train(Stage):
 
     ``load_from`` gives the network it starts with, and the parts named in ``carry`` (see ``start_state``). With
     ``continues`` it goes on from another stage's last checkpoint as that stage itself would: weights, optimiser,
-    schedule, iteration, log and best score. ``labels`` gives the target's labels.
+    schedule, iteration, log and best score. ``labels`` gives the target's labels; ``ranking`` gives the source the easy
+    images and their labels, the target the hard images.
     """
 
-    roles: ClassVar = {'load_from': ('last', 'best'), 'continues': ('last',), 'labels': ('folder',)}
+    roles: ClassVar = {
+        'load_from': ('last', 'best'),
+        'continues': ('last',),
+        'labels': ('folder',),
+        'ranking': ('folder',),
+    }
     hands_over = ('last', 'best')
 
     def check(self) -> None:
@@ -180,8 +188,10 @@ class Train(Stage):
             self._check_continues(self.inputs['continues'].stage)
         elif self.settings.get('carry') and 'load_from' not in self.inputs:
             raise RecipeError(f'stage {self.name} has carry={self.settings.carry} but no load_from to carry from')
-        if 'labels' in self.inputs and not self._target():
-            raise RecipeError(f'stage {self.name} takes labels, but has no train_dataloader.dataset.target')
+        for role, domains in (('labels', ('target',)), ('ranking', ('source', 'target'))):
+            for domain in domains:
+                if role in self.inputs and not self._data().get(domain):
+                    raise RecipeError(f'stage {self.name} takes {role}, but has no train_dataloader.dataset.{domain}')
 
     def _check_continues(self, before: Stage) -> None:
         if others := [key for key in ('load_from', 'carry') if key in self.inputs or key in self.settings]:
@@ -221,8 +231,8 @@ class Train(Stage):
         if not self.init.is_file():
             raise RecipeError(f'--init {self.name}={self.init}: no such file')
 
-    def _target(self) -> dict | None:
-        return self.cfg.get('train_dataloader', {}).get('dataset', {}).get('target')
+    def _data(self) -> dict:
+        return self.cfg.get('train_dataloader', {}).get('dataset', {})
 
     def artifacts(self) -> dict[str, str]:
         """The last checkpoint, and the best where one is kept."""
@@ -240,6 +250,10 @@ class Train(Stage):
         cfg.load_from = self.artifacts()['last'] if resumed else given.get('continues', given.get('load_from'))
         if 'labels' in given:
             cfg.train_dataloader.dataset.target.label_dir = os.path.abspath(given['labels'])
+        if 'ranking' in given:
+            folder, dataset = os.path.abspath(given['ranking']), cfg.train_dataloader.dataset
+            dataset.source.update(label_dir=folder, split=os.path.join(folder, EASY))
+            dataset.target.split = os.path.join(folder, HARD)
         if 'continues' in given and not resumed:
             self._take_best(self.inputs['continues'].stage)
         return {'scores': train(cfg, [] if cfg.resume else [StartHook(self.settings.get('carry', ()))])}

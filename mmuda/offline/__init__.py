@@ -1,5 +1,6 @@
 from mmuda.offline.class_stats import class_statistics
 from mmuda.offline.pseudo_labels import write_pseudo_labels
+from mmuda.offline.ranking import rank_images
 from mmuda.offline.selectors import SELECTORS, ClassBalanced, FixedThreshold, GlobalLocal, Selector
 
 __all__ = [
@@ -9,5 +10,6 @@ __all__ = [
     'GlobalLocal',
     'Selector',
     'class_statistics',
+    'rank_images',
     'write_pseudo_labels',
 ]

@@ -46,3 +46,38 @@ def read(folder: str | Path, kind: str) -> dict[str, Any]:
             'folder and run the step again'
         )
     return content
+
+
+def claim(out: Path, job: dict[str, Any], unfinished: str) -> dict[str, Any] | None:
+    """Look whether a step's folder is free for a job.
+
+    Args:
+        out: The folder.
+        job: What its files are a function of, ``kind`` and ``files`` among it; equal jobs give equal files.
+        unfinished: Sub-folder in which the step keeps what it needs until the end, ``job.json`` among it.
+
+    Returns:
+        The manifest if this job is finished, None if it is to be done.
+
+    Raises:
+        ValueError: The folder holds something else.
+    """
+    kind = job['kind']
+    if (out / MANIFEST).is_file():
+        found = read(out, kind)
+        _same(out, job, found)
+        return found
+    begun = out / unfinished / 'job.json'
+    if begun.is_file():
+        _same(out, job, json.loads(begun.read_text()))
+    elif out.is_dir() and any((out / file).is_file() for file in job['files']):
+        raise ValueError(f'{out} holds labels, but neither finished nor unfinished {kind}; choose another folder')
+    return None
+
+
+def _same(out: Path, job: dict, found: dict) -> None:
+    differing = [key for key in job if found.get(key) != job[key]]
+    if differing:
+        raise ValueError(
+            f'{out} holds {found.get("kind")} of another {" and ".join(differing)}; delete it or choose another folder'
+        )

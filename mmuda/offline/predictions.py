@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -137,21 +138,13 @@ class Predictions:
     def _compute(self, indices: Sequence[int]) -> Iterator[tuple[int, Scores | None, Tensor | None]]:
         """Forward passes of the images that the cache lacks; ``(index, None, None)`` for those that it has."""
         missing = [index for index in indices if not self._file(index).is_file()]
-        loader = iter(
-            DataLoader(
-                Subset(self.dataset, missing),
-                num_workers=min(self.num_workers, len(missing)),
-                collate_fn=pseudo_collate,
-                pin_memory=self.device.type == 'cuda',
-                worker_init_fn=_one_thread,
-            )
-        )
+        batches = prepared(self.model, self.dataset, missing, self.num_workers)
         missing = set(missing)
         for index in indices:
             if index not in missing:
                 yield index, None, None
                 continue
-            batch = self.model.data_preprocessor(next(loader), training=False)
+            batch = next(batches)
             logits = self.model(batch['inputs'], mode='tensor').float().contiguous()  # (1, C, h, w)
             sizes = tuple(batch['inputs'].shape[-2:]), tuple(batch['data_samples'][0].ori_shape)
             wanted = self.statistics is not None and index >= len(self.dataset) - self.statistics.horizon
@@ -183,6 +176,19 @@ class Predictions:
         return io.BytesIO(fileio.get(self._file(index)))
 
 
+def prepared(model: UDASegmentor, dataset: DomainDataset, indices: Sequence[int], num_workers: int) -> Iterator[dict]:
+    """Some images of a data set as a model takes them, one at a time, on its device."""
+    loader = DataLoader(
+        Subset(dataset, indices),
+        num_workers=min(num_workers, len(indices)),
+        collate_fn=pseudo_collate,
+        pin_memory=model.data_preprocessor.device.type == 'cuda',
+        worker_init_fn=_one_thread,
+    )
+    for batch in loader:
+        yield model.data_preprocessor(batch, training=False)
+
+
 def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
     """A config's model with a checkpoint's weights, on the device of this process.
 
@@ -199,8 +205,12 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
     return model.to(get_device())
 
 
-def target_images(cfg: Config) -> DomainDataset:
+def target_images(cfg: Config, **settings: Any) -> DomainDataset:
     """The images of a config's target training set as its ``test_pipeline`` prepares them; no label is read.
+
+    Args:
+        cfg: The config.
+        **settings: What else differs from the training set, such as ``split``.
 
     Raises:
         ValueError: The config trains without a target.
@@ -209,7 +219,7 @@ def target_images(cfg: Config) -> DomainDataset:
     if target is None:
         raise ValueError(f'{cfg.filename}: train_dataloader.dataset has no target to label; take a config that has one')
     changes = dict(with_labels=False, label_dir=None, pipeline=cfg.test_pipeline, test_mode=True)
-    return DATASETS.build(dict(target) | changes)
+    return DATASETS.build(dict(target) | changes | settings)
 
 
 def _one_thread(_: int) -> None:

@@ -12,7 +12,6 @@ torch's soft-max depend on its number of threads: to compare runs, give each the
 """
 
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from mmuda import __version__
 from mmuda.datasets.base import DomainDataset, stored_label
 from mmuda.datasets.classes import IGNORE
 from mmuda.datasets.transforms.loading import decode_ids
-from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash
+from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.offline import manifest
 from mmuda.offline.predictions import Predictions, load_model, target_images
 from mmuda.offline.selectors import Selector, build_selector
@@ -83,7 +82,7 @@ def write_pseudo_labels(
     init_default_scope(cfg.default_scope)
     out, chosen, dataset = Path(out), build_selector(selector), target_images(cfg)
     job = _describe(cfg, checkpoint, dataset, chosen, bn_mode)
-    finished = _claim(out, job)
+    finished = manifest.claim(out, job, _CACHE)
     barrier()  # every process has looked before the first one writes
     if finished is None:
         model = load_model(cfg, checkpoint)
@@ -128,30 +127,6 @@ def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selec
     }
 
 
-def _claim(out: Path, job: dict) -> dict | None:
-    """The manifest if this job is finished, None if it is to be done; an error if the folder holds something else."""
-    if (out / MANIFEST).is_file():
-        found = manifest.read(out, KIND)
-        _same(out, job, found)
-        return found
-    unfinished = out / _CACHE / 'job.json'
-    if unfinished.is_file():
-        _same(out, job, json.loads(unfinished.read_text()))
-    elif out.is_dir() and any((out / file).is_file() for file in job['files']):
-        raise ValueError(
-            f'{out} holds labels, but neither finished nor unfinished pseudo-labels; choose another folder'
-        )
-    return None
-
-
-def _same(out: Path, job: dict, found: dict) -> None:
-    differing = [key for key in job if found.get(key) != job[key]]
-    if differing:
-        raise ValueError(
-            f'{out} holds pseudo-labels of another {" and ".join(differing)}; delete it or choose another folder'
-        )
-
-
 def _look(predictions: Predictions, selector: Selector, num_classes: int) -> None:
     """Let the selector see every image as often as it wants to."""
     selector.start(num_classes, predictions.device)
@@ -179,10 +154,15 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
     return pixels
 
 
-def _write_label(path: Path, label: Tensor) -> Tensor:
+def write_label(path: Path, label: Tensor) -> np.ndarray:
+    """Write a label (H, W) uint8 as an 8-bit PNG; returns it on the host."""
     array = label.cpu().numpy()
     write_whole(path, cv2.imencode('.png', array)[1].tobytes())
-    return _histogram(array)
+    return array
+
+
+def _write_label(path: Path, label: Tensor) -> Tensor:
+    return _histogram(write_label(path, label))
 
 
 def _count_label(path: Path) -> Tensor:

@@ -60,16 +60,20 @@ class FixedThreshold(Selector):
 
     Args:
         threshold: Smallest probability that is selected.
+        at: Size of the labels: ``'labels'``, that of the image file, or ``'network'``, that of the network's input.
     """
 
     threshold: float = 0.9
+    at: str = 'labels'
 
     def __post_init__(self) -> None:
         _check_share('threshold', self.threshold)
+        if self.at not in ('labels', 'network'):
+            raise ValueError(f"selector.at={self.at!r}: choose 'labels' or 'network'")
 
     def select(self, scores: Scores) -> Tensor:
         """See the class."""
-        conf, label = confidence(scores.at_label())
+        conf, label = confidence(scores.at_label() if self.at == 'labels' else scores.at_input())
         return label.masked_fill_(conf < self.threshold, IGNORE)
 
 
@@ -210,18 +214,24 @@ def build_selector(config: dict) -> Selector:
 # ---------------------------------------------------------------------------------------------- probabilities
 
 
-def probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Soft-max of logits (C, H, W) over the classes, in bands of pixels on a CPU, at once elsewhere.
+def bands(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Logits (C, H, W) in bands of pixels on a CPU, at once elsewhere.
 
     Yields:
-        The band, a slice of the H * W pixels in row-major order, and its probabilities (C, n).
+        The band, a slice of the H * W pixels in row-major order, and its logits (C, n).
     """
     pixels = logits.flatten(1)  # (C, H * W)
     count = pixels.shape[1]
     step = _BAND if logits.device.type == 'cpu' else count
     for start in range(0, count, step):
         band = slice(start, start + step)
-        yield band, pixels[:, band].softmax(0)
+        yield band, pixels[:, band]
+
+
+def probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Soft-max of logits (C, H, W) over the classes; each of the :func:`bands` and its probabilities (C, n)."""
+    for band, pixels in bands(logits):
+        yield band, pixels.softmax(0)
 
 
 def top_class(prob: Tensor) -> tuple[Tensor, Tensor]:

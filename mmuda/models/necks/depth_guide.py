@@ -22,8 +22,9 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels // REDUCTION, 1, bias=False)
-        self.fc2 = nn.Conv2d(channels // REDUCTION, channels, 1, bias=False)
+        narrow = max(channels // REDUCTION, 1)
+        self.fc1 = nn.Conv2d(channels, narrow, 1, bias=False)
+        self.fc2 = nn.Conv2d(narrow, channels, 1, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, C, h, w), attended to."""
@@ -85,6 +86,20 @@ class DepthGuide(nn.Module):
         with torch.autocast(fused.device.type, enabled=False):
             depth = self.conv_depth(regressed.float())
             return depth if self.depth_size is None else _resize(depth, self.depth_size)
+
+
+def logits_and_depth(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+    """What a segmentor whose neck appends depth to the features sees in images: logits (N, C, h, w) and inverse depth.
+
+    Both in fp32 and at the sizes they are made in; depth is (N, 1, h', w').
+
+    Raises:
+        ValueError: The segmentor predicts no depth.
+    """
+    features = network.extract_feat(image)
+    if features[-1].shape[1] != 1:
+        raise ValueError("the network predicts no depth: give model.student a neck such as type='mmuda.DepthGuide'")
+    return network.decode_head(features).float(), features[-1].float()
 
 
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

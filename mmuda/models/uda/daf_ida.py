@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mmuda.models.losses import SOURCE, berhu, cross_entropy
+from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.models.uda.adversarial import Adversarial
 from mmuda.models.uda.base import Batch, Losses
 from mmuda.registry import MODELS
@@ -66,6 +67,5 @@ class DAF(Adversarial):
     def logits_and_depth(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The student's logits (N, C, H, W) and depth (N, 1, H, W) at the size of the image."""
         with self.autocast():
-            features = self.student.extract_feat(image)
-            logits = self.student.decode_head(features)
-        return self.upsample(logits.float(), image), self.upsample(features[-1], image)
+            logits, depth = logits_and_depth(self.student, image)
+        return self.upsample(logits, image), self.upsample(depth, image)

@@ -16,6 +16,7 @@ from mmuda.models.losses import nll, softmax_confidence
 from mmuda.models.losses.cross_entropy import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor
 from mmuda.models.uda.mixing import draw_classes, paste, pixels_of, present_classes
+from mmuda.models.uda.self_training import pseudo_labels
 from mmuda.registry import MODELS
 
 
@@ -135,16 +136,6 @@ class BoundaryEnhancement(UDASegmentor):
         conf, predicted = softmax_confidence(logits)
         selected = label != IGNORE
         return torch.where(selected, label, predicted), torch.where(selected, 1.0, conf)
-
-
-def pseudo_labels(target: Batch) -> Tensor:
-    """The selected pseudo-labels (N, H, W) of a batch, int64, 255 = not selected; an error where none are read."""
-    if 'label' not in target:
-        raise ValueError(
-            'LDBE learns from pseudo-labels: run the recipe of its config, which makes them, or set '
-            'train_dataloader.dataset.target.label_dir to a folder of them'
-        )
-    return target['label']
 
 
 def double_softmax_entropy(prob: Tensor) -> Tensor:
