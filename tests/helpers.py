@@ -26,8 +26,8 @@ TINY = {
     'model.student.backbone.stem_channels': 4,
     'model.student.decode_head.in_channels': 32,
     'model.student.auxiliary_head.in_channels': 16,
-    'model.student.neck.in_channels': (4, 8, 16, 32),
 }
+TINY_NECK = {'model.student.neck.in_channels': (4, 8, 16, 32)}
 TINY_MIT = {
     'model.student.backbone.embed_dims': 4,
     'model.student.backbone.num_layers': [1, 1, 1, 1],
@@ -40,7 +40,7 @@ SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train
 def tiny(cfg: Config) -> dict:
     """The options that make a config's network tiny."""
     student = cfg.model.student
-    options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY
+    options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY | TINY_NECK
     return {key: value for key, value in options.items() if student.get(key.split('.')[2])}
 
 
