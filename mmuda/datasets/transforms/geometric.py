@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
-import mmcv
 import numpy as np
 from mmcv import imresize
 from mmcv.transforms import BaseTransform
@@ -46,9 +45,7 @@ class PillowResize(Resize):
             if name == 'gt_depth_map':
                 results[name] = cv2.resize(results[name], results['scale'], interpolation=cv2.INTER_NEAREST)
             else:
-                results[name] = mmcv.imresize(
-                    results[name], results['scale'], interpolation='nearest', backend='pillow'
-                )
+                results[name] = imresize(results[name], results['scale'], interpolation='nearest', backend='pillow')
 
 
 def fit_size(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
@@ -121,7 +118,7 @@ class FitPad(BaseTransform):
 
     def _fit(self, array: np.ndarray, interpolation: str, padding: int) -> np.ndarray:
         size = fit_size(array.shape[1::-1], self.scale)
-        return pad(mmcv.imresize(array, size, interpolation=interpolation, backend='pillow'), self.scale, padding)
+        return pad(imresize(array, size, interpolation=interpolation, backend='pillow'), self.scale, padding)
 
 
 class Crop(NamedTuple):
