@@ -44,9 +44,10 @@ def parse_args() -> argparse.Namespace:
 
 def score_at(cfg: Config, where: str) -> None:
     """Choose the resolution of the labels that are scored."""
-    transforms = [t for t in cfg.test_dataloader.dataset.pipeline if t['type'] == 'mmuda.PillowResize']
+    kinds = ('mmuda.PillowResize', 'mmuda.FitPad')
+    transforms = [t for t in cfg.test_dataloader.dataset.pipeline if t['type'] in kinds]
     if not transforms:
-        sys.exit('error: --score-at needs a mmuda.PillowResize in test_dataloader.dataset.pipeline')
+        sys.exit(f'error: --score-at needs one of {", ".join(kinds)} in test_dataloader.dataset.pipeline')
     for transform in transforms:
         transform['labels'] = where == 'network'
 

@@ -6,11 +6,14 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints 'Could not import O
 
 from mmuda.datasets.cityscapes import CityscapesDataset
 from mmuda.datasets.gta5 import GTA5Dataset
+from mmuda.datasets.mapillary import MapillaryDataset
 from mmuda.datasets.samplers import Draw, DrawSampler
 from mmuda.datasets.source_target import SourceTargetDataset
 from mmuda.datasets.synthia import SYNTHIADataset
 from mmuda.datasets.transforms import (
     DrawKeys,
+    FitPad,
+    LoadDepth,
     LoadImage,
     LoadLabels,
     Pack,
@@ -25,9 +28,12 @@ __all__ = [
     'Draw',
     'DrawKeys',
     'DrawSampler',
+    'FitPad',
     'GTA5Dataset',
+    'LoadDepth',
     'LoadImage',
     'LoadLabels',
+    'MapillaryDataset',
     'Pack',
     'PillowResize',
     'RandomGaussianBlur',

@@ -1,7 +1,7 @@
 """What every data set has in common: class sets, one id table, files by split."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -9,8 +9,8 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmuda.datasets import layout
-from mmuda.datasets.classes import IGNORE, id_table, metainfo
-from mmuda.datasets.transforms.loading import decode_ids
+from mmuda.datasets.classes import IGNORE, RawIds, id_table, metainfo
+from mmuda.datasets.transforms.loading import decode_centimetres, decode_ids
 
 
 def stored_label(image: str) -> str:
@@ -24,7 +24,8 @@ class DomainDataset(BaseDataset):
     A sub-class names its folders and says how a line of a list becomes a file. An item starts its pipeline as
     ``img_path``, ``image`` (the path below the image folder), ``name``, ``seg_map_path`` (with labels only),
     ``label_decoder`` (a label file's bytes and path -> raw ids), ``label_table`` (256 uint8, raw id -> class or 255),
-    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``seg_fields`` and ``reduce_zero_label``.
+    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``depth_path`` (with depth only), ``depth_decoder`` (a
+    depth file's bytes and path -> centimetres), ``seg_fields`` and ``reduce_zero_label``.
 
     Args:
         data_root: folder that holds all data sets, or this one; the default is described in
@@ -32,25 +33,28 @@ class DomainDataset(BaseDataset):
         split: ``train``, ``val``, ``test``, the path of a list file, or None for every file of the data set. An empty
             list file takes every file, too. A plain name uses the reference codes' list where the data set has one,
             else the published split shipped with this package, else every file of the split's folder.
-        classes: size of the class set (19, 16 or 13).
+        classes: size of the class set (19, 16, 13 or 7).
         with_labels: False leaves the data set's labels alone; their folder need not exist.
         label_dir: folder with an 8-bit PNG of train ids for every image, at the image's path below the image folder, as
             :mod:`mmuda.offline` writes them. These labels are read then, and the data set's own left alone.
+        with_depth: True reads the depth map of every image, too.
         pipeline: transforms or their configs.
         test_mode: as in mmengine.
         indices: take only these items, or only the first so many.
 
     Raises:
         FileNotFoundError: a folder or a listed file is missing, or the split is empty.
+        ValueError: the data set has no table for these classes, or no depth.
     """
 
     folders: ClassVar[tuple[str, ...]]
     image_dirs: ClassVar[tuple[str, ...]]
     label_dirs: ClassVar[tuple[str, ...]]
+    depth_dirs: ClassVar[tuple[str, ...]] = ()
     list_dir: ClassVar[str]
     shipped_lists: ClassVar[str | None] = None
     image_suffix: ClassVar[str] = '.png'
-    raw_to_train: ClassVar[Mapping[int, int]]
+    raw_ids: ClassVar[RawIds]
 
     ignore_index = IGNORE
     reduce_zero_label = False
@@ -62,6 +66,7 @@ class DomainDataset(BaseDataset):
         classes: int = 19,
         with_labels: bool = True,
         label_dir: str | None = None,
+        with_depth: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -70,6 +75,9 @@ class DomainDataset(BaseDataset):
         self.classes = classes
         self.with_labels = with_labels
         self.label_dir = label_dir
+        self.with_depth = with_depth
+        if with_depth and not self.depth_dirs:
+            raise ValueError(f'{type(self).__name__} has no depth maps: leave with_depth=True out.')
         self.METAINFO = metainfo(classes)  # on the instance: mmseg's confusion matrix tool reads it there
         super().__init__(
             metainfo=self.METAINFO,
@@ -81,7 +89,7 @@ class DomainDataset(BaseDataset):
             indices=indices,
         )
         if label_dir is None:
-            self.label_table = id_table(self.raw_to_train, classes)
+            self.label_table = id_table(self.raw_ids, classes)
         else:
             self.label_table = np.arange(256, dtype=np.uint8)
         self.label_map = {raw: int(new) for raw, new in enumerate(self.label_table) if raw != new}
@@ -90,6 +98,11 @@ class DomainDataset(BaseDataset):
     def label_decoder(self) -> Callable[[bytes, str], np.ndarray]:
         """Turns the bytes of a label file, and its path for errors, into raw ids (H, W) uint8."""
         return decode_ids
+
+    @property
+    def depth_decoder(self) -> Callable[[bytes, str], np.ndarray]:
+        """Turns the bytes of a depth file, and its path for errors, into centimetres (H, W) uint16; 65535 = far."""
+        return decode_centimetres
 
     def published_lines(self) -> list[str]:
         """Return the lines of a plain split that no list file tells; none takes every file of its folder."""
@@ -111,8 +124,16 @@ class DomainDataset(BaseDataset):
         """
         raise NotImplementedError
 
+    def images_of(self, lines: list[str], folder: str, available: list[str]) -> list[str]:
+        """Turn the lines of a list into images, given the split's folder and the images that there are."""
+        return [self.image_of(line, folder) for line in lines]
+
     def label_of(self, image: str) -> str:
         """Turn an image's path below the image folder into its label's path below the label folder."""
+        raise NotImplementedError
+
+    def depth_of(self, image: str) -> str:
+        """Turn an image's path below the image folder into its depth map's path below the depth folder."""
         raise NotImplementedError
 
     def name_of(self, image: str) -> str:
@@ -127,17 +148,29 @@ class DomainDataset(BaseDataset):
         items = [
             {'img_path': layout.join(image_dir, image), 'image': image, 'name': self.name_of(image)} for image in images
         ]
+        paths = {}
+        if self.label_dir is not None or self.with_labels:
+            paths['seg_map_path'] = self._find_labels(home, images)
+        if self.with_depth:
+            paths['depth_path'] = self._find_depth(home, images)
+        for key, found in paths.items():
+            for item, path in zip(items, found, strict=True):
+                item[key] = path
+        return items
+
+    def _find_labels(self, home: str, images: list[str]) -> list[str]:
         if self.label_dir is not None:
             label_dir, labels = self.label_dir, [stored_label(image) for image in images]
             layout.require(labels, layout.list_files(label_dir, '', '.png'), label_dir, 'its image (label_dir=...)')
-        elif self.with_labels:
+        else:
             label_dir = layout.find_folder(home, self.label_dirs)
             labels = self._choose_labels(label_dir, images)
-        else:
-            return items
-        for item, label in zip(items, labels, strict=True):
-            item['seg_map_path'] = layout.join(label_dir, label)
-        return items
+        return [layout.join(label_dir, label) for label in labels]
+
+    def _find_depth(self, home: str, images: list[str]) -> list[str]:
+        depth_dir, maps = layout.find_folder(home, self.depth_dirs), [self.depth_of(image) for image in images]
+        layout.require(maps, layout.list_files(depth_dir, '', '.png'), depth_dir, 'its image (with_depth=True)')
+        return [layout.join(depth_dir, depth) for depth in maps]
 
     def _choose_images(self, home: str, image_dir: str, folder: str) -> list[str]:
         path = layout.find_list(self.split, home, self.list_dir, self.shipped_lists) if self.split else None
@@ -146,7 +179,7 @@ class DomainDataset(BaseDataset):
         else:
             lines = self.published_lines() if self.split else []
         available = layout.list_files(image_dir, '' if lines else folder, self.image_suffix)
-        images = [self.image_of(line, folder) for line in lines] or available
+        images = self.images_of(lines, folder, available) if lines else available
         if not images:
             raise FileNotFoundError(
                 f'{layout.join(image_dir, folder)}: no *{self.image_suffix} image in this folder. '
@@ -178,6 +211,7 @@ class DomainDataset(BaseDataset):
             'label_decoder': self.label_decoder if self.label_dir is None else self._decode_stored,
             'label_table': self.label_table,
             'label_map': self.label_map,
+            'depth_decoder': self.depth_decoder,
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],
         }
@@ -202,6 +236,10 @@ class NumberedDataset(DomainDataset):
 
     def label_of(self, image: str) -> str:
         """Labels are named like images."""
+        return image
+
+    def depth_of(self, image: str) -> str:
+        """Depth maps are named like images."""
         return image
 
     def name_of(self, image: str) -> str:

@@ -1,12 +1,13 @@
 """Cityscapes: 2975 train and 500 val street images with fine labels."""
 
 import re
+from collections import defaultdict
 from pathlib import PurePosixPath
 from typing import Any
 
 from mmuda.datasets import layout
 from mmuda.datasets.base import DomainDataset
-from mmuda.datasets.classes import CITYSCAPES_IDS, TRAIN_IDS
+from mmuda.datasets.classes import CITYSCAPES_IDS, TRAIN_IDS, RawIds
 from mmuda.registry import DATASETS
 
 _IMAGE_END = '_leftImg8bit.png'
@@ -26,7 +27,11 @@ class CityscapesDataset(DomainDataset):
 
     A list's line is ``train_aachen_000000_000019``, ``aachen_000000_000019`` or a path ending in the image's file
     name, such as ``aachen/aachen_000000_000019_leftImg8bit.png``. A line that names no split belongs to the split the
-    list is for: a plain ``split``, or the name of the list file (``train.txt``).
+    list is for: a plain ``split``, or the name of the list file (``train.txt``); in a list of another name, to the one
+    split that has the line's city. ``cityscapes_easy.txt`` and ``cityscapes_hard.txt`` come with this package: the
+    train images in DAF+IDA's published order of trust (its spec 6.2).
+
+    Depth exists for MiniCity's validation images, ``cityscapes/depth/val/.../..._depth.png``, encoded like SYNTHIA's.
 
     Args:
         label_kind: ``labelIds`` (published), ``labelTrainIds`` (made from them by Cityscapes' own scripts), or None
@@ -40,6 +45,7 @@ class CityscapesDataset(DomainDataset):
     folders = ('cityscapes', 'Cityscapes', 'CityScapes')
     image_dirs = ('leftImg8bit', 'leftImg8bit_trainvaltest/leftImg8bit')
     label_dirs = ('gtFine', 'gtFine_trainvaltest/gtFine')
+    depth_dirs = ('depth',)
     list_dir = 'city_list'
     image_suffix = _IMAGE_END
 
@@ -50,7 +56,7 @@ class CityscapesDataset(DomainDataset):
         super().__init__(**kwargs)
 
     @property
-    def raw_to_train(self) -> dict[int, int]:
+    def raw_ids(self) -> RawIds:
         """The id table of the kind of label files that is read."""
         return _TABLES[self.label_kind or 'labelIds']
 
@@ -76,9 +82,27 @@ class CityscapesDataset(DomainDataset):
             )
         return f'{split}/{match["city"]}/{match["stem"]}{_IMAGE_END}'
 
+    def images_of(self, lines: list[str], folder: str, available: list[str]) -> list[str]:
+        """Turn lines into images, each in the folder of its split."""
+        splits = defaultdict(set)  # in which a city lies
+        for image in available:
+            split, _, rest = image.partition('/')
+            splits[PurePosixPath(rest).name.partition('_')[0]].add(split)
+
+        def folder_of(line: str) -> str:
+            match = _LINE.fullmatch(PurePosixPath(line).name)
+            found = splits[match['city']] if match else ()
+            return min(found) if len(found) == 1 else ''
+
+        return [self.image_of(line, folder or folder_of(line)) for line in lines]
+
     def label_of(self, image: str) -> str:
         """Turn ``..._leftImg8bit.png`` into ``..._gtFine_<label kind>.png``."""
         return f'{image.removesuffix(_IMAGE_END)}_gtFine_{self.label_kind}.png'
+
+    def depth_of(self, image: str) -> str:
+        """Turn ``..._leftImg8bit.png`` into ``..._depth.png``."""
+        return f'{image.removesuffix(_IMAGE_END)}_depth.png'
 
     def name_of(self, image: str) -> str:
         """Return ``aachen_000000_000019``."""

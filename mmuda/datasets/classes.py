@@ -1,7 +1,8 @@
 """The class lists, their palettes and id tables, and the means a task reports.
 
 Everything is counted in the 19 *train ids* of Cityscapes; a smaller class set says which of them make up each of its
-classes, so one raw-id table per data set serves every class set.
+classes, so one raw-id table per data set serves every class set. Where a data set's files tell more, or are read in
+another way, it has a table of its own for that class set.
 """
 
 from collections.abc import Mapping
@@ -34,17 +35,58 @@ _CITYSCAPES = (
     ('bicycle', (119, 11, 32), 33),
 )
 
-CITYSCAPES_IDS = {raw: train for train, (_, _, raw) in enumerate(_CITYSCAPES)}
-"""Raw id -> train id in the label files of Cityscapes (``labelIds``) and of GTA5 (EHTDI spec 2.2)."""
-
 # train id = position
 _SYNTHIA = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
 
-SYNTHIA_IDS = {raw: train for train, raw in enumerate(_SYNTHIA)}
-"""Raw id -> train id in the label files of SYNTHIA; 0 void, 13, 14 and 22 lane marking are ignored (EHTDI spec 2.2)."""
 
-TRAIN_IDS = {train: train for train in range(19)}
-"""The table of files that already hold train ids (Cityscapes' ``labelTrainIds``)."""
+class RawIds(NamedTuple):
+    """What the ids in a data set's label files mean; ids that a table does not list are ignored.
+
+    Attributes:
+        train: raw id (0..255) -> train id (0..18).
+        own: size of a class set -> raw id -> class, for the sets whose classes do not follow from the train ids.
+    """
+
+    train: Mapping[int, int]
+    own: Mapping[int, Mapping[int, int]] = {}
+
+
+def _groups(*groups: tuple[int, ...]) -> dict[int, int]:
+    return {raw: new for new, ids in enumerate(groups) for raw in ids}
+
+
+CITYSCAPES_IDS = RawIds(
+    train={raw: train for train, (_, _, raw) in enumerate(_CITYSCAPES)},
+    own={7: _groups((7, 8), (11, 12, 13), (17, 19, 20), (21, 22), (23,), (24, 25), (26, 27, 28, 29, 30, 31, 32, 33))},
+)
+"""Cityscapes (``labelIds``) and GTA5 (EHTDI spec 2.2). Of 7 classes, *vehicle* has caravan and trailer, too, which have
+no train id (DAF+IDA spec 2.2)."""
+
+SYNTHIA_IDS = RawIds(
+    train={raw: train for train, raw in enumerate(_SYNTHIA)},
+    own={7: _groups((3, 4, 22), (2, 5), (7, 9, 15), (6,), (1,), (10,), (8, 11))},
+)
+"""SYNTHIA. Among 19 classes, 0 void, 13, 14 and 22 lane marking are ignored (EHTDI spec 2.2). Among 7, lane markings
+are flat; walls, riders, motorcycles, buses, trucks, trains and terrain are ignored (DAF+IDA spec 2.2)."""
+
+MAPILLARY_IDS = RawIds(
+    train={},
+    own={
+        7: _groups(
+            (*range(7, 16), 23, 24, 29),
+            (*range(2, 7), 16, 17, 18),
+            (*range(43, 51),),
+            (30,),
+            (27,),
+            (*range(19, 23),),
+            (*range(52, 63),),
+        )
+    },
+)
+"""Mapillary Vistas v1.2, 66 ids. Terrain is *flat* here, but *nature* in Cityscapes (DAF+IDA spec 2.2)."""
+
+TRAIN_IDS = RawIds(train={train: train for train in range(19)})
+"""Files that already hold train ids (Cityscapes' ``labelTrainIds``)."""
 
 
 class ClassSet(NamedTuple):
@@ -70,6 +112,11 @@ CLASS_SETS = {
     19: _keep(*range(19)),
     16: _keep(0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),  # the SYNTHIA task
     13: _keep(0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),  # its scoring subset: no wall, fence, pole
+    7: ClassSet(  # Cityscapes' categories
+        names=('flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle'),
+        palette=tuple(_CITYSCAPES[i][1] for i in (0, 2, 5, 8, 10, 11, 13)),
+        members=((0, 1), (2, 3, 4), (5, 6, 7), (8, 9), (10,), (11, 12), (13, 14, 15, 16, 17, 18)),
+    ),
 }
 
 
@@ -90,20 +137,28 @@ def metainfo(classes: int) -> dict:
     return {'classes': chosen.names, 'palette': [list(colour) for colour in chosen.palette]}
 
 
-def id_table(raw_to_train: Mapping[int, int], classes: int) -> np.ndarray:
+def id_table(ids: RawIds, classes: int) -> np.ndarray:
     """Make the look-up table from the ids in a label file to the ids of a class set.
 
     Args:
-        raw_to_train: raw id (0..255) -> train id (0..18); raw ids that are not listed are ignored.
+        ids: what the raw ids mean.
         classes: size of the class set.
 
     Returns:
         Table (256,) uint8: class 0..``classes`` - 1, or 255 = ignore.
+
+    Raises:
+        ValueError: the label files have no table for that class set.
     """
-    new_id = {train: new for new, members in enumerate(class_set(classes).members) for train in members}
+    members = _groups(*class_set(classes).members)
+    if classes in ids.own:
+        raw_to_class = ids.own[classes]
+    elif ids.train:
+        raw_to_class = {raw: members.get(train, IGNORE) for raw, train in ids.train.items()}
+    else:
+        raise ValueError(f'This data set has no table for {classes} classes: set classes to one of {sorted(ids.own)}.')
     table = np.full(256, IGNORE, np.uint8)
-    for raw, train in raw_to_train.items():
-        table[raw] = new_id.get(train, IGNORE)
+    table[list(raw_to_class)] = list(raw_to_class.values())
     return table
 
 

@@ -22,5 +22,5 @@ class GTA5Dataset(NumberedDataset):
     label_dirs = ('labels',)
     list_dir = 'gta5_list'
     shipped_lists = 'gta5'
-    raw_to_train = CITYSCAPES_IDS
+    raw_ids = CITYSCAPES_IDS
     digits = 5

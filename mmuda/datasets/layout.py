@@ -68,7 +68,8 @@ def find_list(split: str, home: str, list_dir: str, shipped: str | None) -> str 
     """Find the file that lists a split's images.
 
     Args:
-        split: ``train``, ``val``, ``test`` or the path of a list file, as it stands or within the data set's folder.
+        split: ``train``, ``val``, ``test`` or the path of a list file, as it stands, within the data set's folder or
+            among the lists this package brings along.
         home: the data set's folder.
         list_dir: name of the reference codes' list folder, looked for in ``home`` and beside it.
         shipped: start of the names of the lists this package brings along, if it does.
@@ -80,7 +81,7 @@ def find_list(split: str, home: str, list_dir: str, shipped: str | None) -> str 
         FileNotFoundError: ``split`` is a path and no such file exists.
     """
     if split not in SPLITS:
-        tried = [split, join(home, split)]
+        tried = [split, join(home, split), str(_SHIPPED / split)]
     else:
         beside = os.path.dirname(home.rstrip('/\\'))
         tried = [join(folder, list_dir, f'{split}.txt') for folder in (home, beside or '.')]

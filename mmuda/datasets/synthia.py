@@ -1,12 +1,12 @@
 """SYNTHIA (RAND_CITYSCAPES): 9400 rendered street images, labels in three published forms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmuda.datasets.base import NumberedDataset
-from mmuda.datasets.classes import CITYSCAPES_IDS, SYNTHIA_IDS, TRAIN_IDS
+from mmuda.datasets.classes import CITYSCAPES_IDS, SYNTHIA_IDS, TRAIN_IDS, RawIds
 from mmuda.datasets.transforms.loading import decode_ids, decode_red16
 from mmuda.registry import DATASETS
 
@@ -17,7 +17,7 @@ class _Kind(NamedTuple):
     """One form of the labels: where the files lie, what their ids mean, how they are stored."""
 
     folder: str
-    ids: Mapping[int, int]
+    ids: RawIds
     decode: Callable[[bytes, str], np.ndarray]
 
 
@@ -36,7 +36,7 @@ class SYNTHIADataset(NumberedDataset):
 
     ::
 
-        SYNTHIA/RGB/0000000.png     SYNTHIA/GT/LABELS/0000000.png
+        SYNTHIA/RGB/0000000.png     SYNTHIA/GT/LABELS/0000000.png     SYNTHIA/Depth/0000000.png
 
     A folder ``RAND_CITYSCAPES``, as the archive brings it, may stand between or on its own.
 
@@ -48,6 +48,9 @@ class SYNTHIADataset(NumberedDataset):
     ``labelIds``        ``synthia_mapped_to_cityscapes``  8-bit PNG of Cityscapes' raw ids (road is 7)
     ``labelTrainIds``   ``synthia_mapped_to_cityscapes``  8-bit PNG of train ids (road is 0)
     ==================  ================================  ============================================================
+
+    Depth (``Depth``, or ``Depth/Depth`` as one archive has it) is a 16-bit PNG of centimetres with one channel or three
+    equal ones; 65535 is far (DAF+IDA spec 2.3).
 
     Read ``LABELS`` with :class:`LoadLabels`: mmseg's ``LoadAnnotations`` opens them with Pillow, which loses the ids.
 
@@ -73,6 +76,7 @@ class SYNTHIADataset(NumberedDataset):
         'RAND_CITYSCAPES',
     )
     image_dirs = ('RGB',)
+    depth_dirs = ('Depth/Depth', 'Depth')
     list_dir = 'synthia_list'
     digits = 7
 
@@ -89,7 +93,7 @@ class SYNTHIADataset(NumberedDataset):
         return tuple(dict.fromkeys(_KINDS[kind].folder for kind in kinds))
 
     @property
-    def raw_to_train(self) -> Mapping[int, int]:
+    def raw_ids(self) -> RawIds:
         """The id table of the kind of labels that is read."""
         return _KINDS[self.label_kind or 'LABELS'].ids
 

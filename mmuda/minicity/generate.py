@@ -205,7 +205,10 @@ def _write_image(path: Path, image: Picture) -> str:
         _write(path, cv2.imencode('.png', bgr, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
         return _digest([image.dtype.str, image.shape, image.tobytes()])
     buffer = BytesIO()
-    image.save(buffer, 'png', compress_level=3)
+    if path.suffix == '.jpg':
+        image.save(buffer, 'jpeg', quality=100, subsampling=0)  # lossy all the same
+    else:
+        image.save(buffer, 'png', compress_level=3)
     _write(path, buffer.getvalue())
     return _digest([image.mode, image.size, image.tobytes()])  # of the pixels: the encoder's version does not matter
 

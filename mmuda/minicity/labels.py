@@ -1,4 +1,4 @@
-"""The label table, as far as MiniCity draws it: names, ids in Cityscapes and SYNTHIA, colours."""
+"""The label table, as far as MiniCity draws it: names, ids in Cityscapes, SYNTHIA and Mapillary, colours."""
 
 import numpy as np
 
@@ -55,11 +55,39 @@ _SYNTHIA = {
     'wall': 21,
 }
 
+# The published ids of Mapillary Vistas v1.2; what has none is 65, unlabeled.
+_MAPILLARY = {
+    'fence': 3,
+    'wall': 6,
+    'road': 13,
+    'sidewalk': 15,
+    'building': 17,
+    'person': 19,
+    'rider': 20,
+    'sky': 27,
+    'terrain': 29,
+    'vegetation': 30,
+    'pole': 45,
+    'traffic light': 48,
+    'traffic sign': 50,
+    'bicycle': 52,
+    'bus': 54,
+    'car': 55,
+    'motorcycle': 57,
+    'train': 58,
+    'truck': 61,
+    'ego vehicle': 64,
+}
+
 RAW_ID = {name: raw for name, (raw, _, _) in _TABLE.items()}
 CLASSES = tuple(name for name, (_, train, _) in _TABLE.items() if train != IGNORE)
 
 TRAIN_ID = np.full(256, IGNORE, np.uint8)  # raw id -> train id
 SYNTHIA_ID = np.zeros(256, np.uint8)  # raw id -> SYNTHIA class id
+MAPILLARY_ID = np.full(256, 65, np.uint8)  # raw id -> Mapillary class id
 PALETTE = np.zeros((256, 3), np.uint8)  # raw id -> RGB
+MAPILLARY_PALETTE = np.zeros((256, 3), np.uint8)  # Mapillary class id -> RGB
 for _name, (_raw, _train, _colour) in _TABLE.items():
     TRAIN_ID[_raw], SYNTHIA_ID[_raw], PALETTE[_raw] = _train, _SYNTHIA.get(_name, 0), _colour
+    if _name in _MAPILLARY:
+        MAPILLARY_ID[_raw], MAPILLARY_PALETTE[_MAPILLARY[_name]] = _MAPILLARY[_name], _colour

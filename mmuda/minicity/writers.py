@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .labels import PALETTE, SYNTHIA_ID, TRAIN_ID
+from .labels import MAPILLARY_ID, MAPILLARY_PALETTE, PALETTE, SYNTHIA_ID, TRAIN_ID
 from .render import View
 
 Picture = Image.Image | np.ndarray
@@ -36,11 +36,19 @@ class Layout:
     lists: Callable[[dict[str, int]], dict[str, str]]
 
 
+def _indexed(ids: np.ndarray, palette: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(ids).convert('L')
+    picture.putpalette(palette.tobytes())  # mode P: the index is the id
+    return picture
+
+
+def _centimetres(view: View) -> np.ndarray:
+    return np.rint(100 * view.depth).clip(0, 65535).astype(np.uint16)  # the sky is at 65535
+
+
 def _gta5_files(view: View, stream: str, index: int) -> dict[str, Image.Image]:
-    label = Image.fromarray(view.label).convert('L')
-    label.putpalette(PALETTE.tobytes())  # mode P: the index is the raw id
     name = f'{index + 1:05d}.png'
-    return {f'GTA5/images/{name}': Image.fromarray(view.image), f'GTA5/labels/{name}': label}
+    return {f'GTA5/images/{name}': Image.fromarray(view.image), f'GTA5/labels/{name}': _indexed(view.label, PALETTE)}
 
 
 def _gta5_lists(counts: dict[str, int]) -> dict[str, str]:
@@ -70,15 +78,31 @@ def _cityscapes_lists(counts: dict[str, int]) -> dict[str, str]:
     }
 
 
+def _cityscapes_depth_files(view: View, stream: str, index: int) -> dict[str, Image.Image]:
+    city, stem = _stem(stream, index)
+    return {f'cityscapes/depth/{stream}/{city}/{stem}_depth.png': Image.fromarray(_centimetres(view))}
+
+
+def _mapillary_files(view: View, stream: str, index: int) -> dict[str, Image.Image]:
+    folder, stem = {'train': 'training', 'val': 'validation'}[stream], _stem(stream, index)[1]
+    return {
+        f'mapillary/{folder}/images/{stem}.jpg': Image.fromarray(view.image),
+        f'mapillary/{folder}/labels/{stem}.png': _indexed(np.take(MAPILLARY_ID, view.label), MAPILLARY_PALETTE),
+    }
+
+
+def _no_lists(counts: dict[str, int]) -> dict[str, str]:
+    return {}
+
+
 def _synthia_files(view: View, stream: str, index: int) -> dict[str, Picture]:
     label = np.zeros((*view.label.shape, 3), np.uint16)  # red: class, green: instance, blue: unused
     label[..., 0] = SYNTHIA_ID[view.label]
-    centimetres = np.rint(100 * view.depth).clip(0, 65535).astype(np.uint16)
     name = f'{index:07d}.png'
     return {
         f'SYNTHIA/RGB/{name}': Image.fromarray(view.image),
         f'SYNTHIA/GT/LABELS/{name}': label,
-        f'SYNTHIA/Depth/{name}': np.repeat(centimetres[..., None], 3, 2),  # equal channels; the sky is at 65535
+        f'SYNTHIA/Depth/{name}': np.repeat(_centimetres(view)[..., None], 3, 2),  # equal channels
     }
 
 
@@ -89,5 +113,7 @@ def _synthia_lists(counts: dict[str, int]) -> dict[str, str]:
 LAYOUTS = {
     'gta5': Layout('GTA5', ('source',), _gta5_files, _gta5_lists),
     'cityscapes': Layout('cityscapes', ('train', 'val'), _cityscapes_files, _cityscapes_lists),
+    'cityscapes_depth': Layout('cityscapes', ('val',), _cityscapes_depth_files, _no_lists),
+    'mapillary': Layout('mapillary', ('train', 'val'), _mapillary_files, _no_lists),
     'synthia': Layout('SYNTHIA', ('source',), _synthia_files, _synthia_lists),
 }

@@ -5,10 +5,20 @@ import pytest
 from mmseg.datasets import CityscapesDataset as MMSegCityscapes
 
 from mmuda.datasets import layout
-from mmuda.datasets.classes import CITYSCAPES_IDS, CLASS_SETS, SYNTHIA_IDS, TRAIN_IDS, id_table, metainfo, score_subsets
+from mmuda.datasets.classes import (
+    CITYSCAPES_IDS,
+    CLASS_SETS,
+    MAPILLARY_IDS,
+    SYNTHIA_IDS,
+    TRAIN_IDS,
+    id_table,
+    metainfo,
+    score_subsets,
+)
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'ehtdi'
 LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
+DAF_IDA = Path(__file__).parents[1] / 'golden' / 'daf_ida'
 
 
 @pytest.mark.parametrize(
@@ -28,6 +38,40 @@ def test_every_raw_id_maps_as_in_the_reference(key, classes):
 def test_every_raw_id_maps_to_ldbes_19_classes(key, ids):
     golden = np.load(LDBE / '01_label_maps.npz')
     assert np.array_equal(id_table(ids, 19)[golden['raw_id']], golden[f'{key}_train_id'])
+
+
+@pytest.mark.parametrize('classes', [16, 7])
+def test_synthia_s_tables_of_the_depth_papers(classes):
+    expected = np.full(256, 255)
+    raw, new = np.load(DAF_IDA / 'data_pipeline.npz')[f'synthia_table{classes}'].T
+    expected[raw] = new
+    assert np.array_equal(id_table(SYNTHIA_IDS, classes), expected)
+
+
+@pytest.mark.parametrize('classes', [19, 16, 7])
+def test_cityscapes_tables_of_the_depth_papers(classes):
+    expected = np.load(DAF_IDA / 'data_pipeline.npz')[f'cityscapes_lut{classes}']
+    table = id_table(CITYSCAPES_IDS, classes)
+    assert np.array_equal(table[:34], expected[:34])
+    assert expected[34] == 255  # of raw id -1, which an 8-bit file stores as 255
+    assert (table[34:] == 255).all()
+
+
+def test_mapillary_s_table_of_the_depth_papers():
+    table = id_table(MAPILLARY_IDS, 7)
+    assert np.array_equal(table[:66], np.load(DAF_IDA / 'data_pipeline.npz')['mapillary_lut7'])
+    assert (table[66:] == 255).all()
+    assert (table[29], id_table(CITYSCAPES_IDS, 7)[22]) == (0, 3)  # terrain is flat here and nature there
+    with pytest.raises(ValueError, match=r'no table for 19 classes: set classes to one of \[7\]'):
+        id_table(MAPILLARY_IDS, 19)
+
+
+def test_seven_classes_follow_from_train_ids_but_for_caravan_and_trailer():
+    by_raw, by_train = id_table(CITYSCAPES_IDS, 7), id_table(TRAIN_IDS, 7)
+    raw_to_train = id_table(CITYSCAPES_IDS, 19)
+    assert np.flatnonzero(by_train[raw_to_train] != by_raw).tolist() == [29, 30]
+    assert metainfo(7)['classes'] == ('flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle')
+    assert score_subsets(7) == {'mIoU': list(range(7))}
 
 
 def test_train_id_files_are_restricted_to_the_class_set():
@@ -55,7 +99,7 @@ def test_means_average_entries_of_the_networks_own_classes():
 
 
 def test_unknown_class_count_names_the_choices():
-    with pytest.raises(ValueError, match=r'no set of 20 classes.*\[13, 16, 19\]'):
+    with pytest.raises(ValueError, match=r'no set of 20 classes.*\[7, 13, 16, 19\]'):
         metainfo(20)
 
 

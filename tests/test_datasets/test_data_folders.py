@@ -11,6 +11,7 @@ import mmuda.datasets
 from mmuda.datasets import CityscapesDataset, GTA5Dataset, LoadImage, LoadLabels
 from mmuda.registry import DATASETS
 
+GOLDEN = Path(__file__).parents[1] / 'golden'
 LOAD = [LoadImage(), LoadLabels()]
 
 
@@ -162,6 +163,28 @@ def test_cityscapes_list_of_any_name_must_tell_the_split(cityscapes):
     (cityscapes / 'mine.txt').write_text('aachen_000000_000001\n')
     with pytest.raises(ValueError, match=r'names no split: write train_aachen_000000_000001'):
         CityscapesDataset(data_root=str(cityscapes), split='mine.txt')
+
+
+def test_the_published_easy_and_hard_images(tmp_path):
+    """Lists whose names and lines tell no split; their 2975 images are found by their cities."""
+    golden = np.load(GOLDEN / 'daf_ida' / 'published_split.npz')
+    home = tmp_path / 'cityscapes/leftImg8bit'
+    for image in (*golden['easy'], *golden['hard']):
+        path = home / 'train' / image
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (home / 'val/lindau').mkdir(parents=True)
+    (home / 'val/lindau/lindau_000000_000019_leftImg8bit.png').touch()
+    listed = {}
+    for part in ('easy', 'hard'):
+        (tmp_path / f'{part}_split.txt').write_text('\n'.join(golden[part]))
+        for split in (f'cityscapes_{part}.txt', str(tmp_path / f'{part}_split.txt')):
+            dataset = CityscapesDataset(data_root=str(tmp_path), split=split, with_labels=False)
+            listed[part] = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+            assert listed[part] == [str(home / 'train' / image) for image in golden[part]]
+    assert not set(listed['easy']) & set(listed['hard'])
+    train = CityscapesDataset(data_root=str(tmp_path), split='train', with_labels=False)
+    assert sorted(listed['easy'] + listed['hard']) == [train.get_data_info(i)['img_path'] for i in range(2975)]
 
 
 def test_train_id_files_are_read_as_such(cityscapes):

@@ -53,7 +53,7 @@ def test_every_raw_id_maps_as_in_the_reference(home, folder, classes):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'table'), [('labelIds', CITYSCAPES_IDS), ('labelTrainIds', {i: i for i in range(19)})]
+    ('kind', 'table'), [('labelIds', CITYSCAPES_IDS.train), ('labelTrainIds', {i: i for i in range(19)})]
 )
 def test_mapped_files_are_read_as_said(home, kind, table):
     write_grey(home / 'synthia_mapped_to_cityscapes/0000000.png', EVERY_ID)
@@ -191,5 +191,5 @@ def test_minicity_reads_back_as_its_scenes(tmp_path, classes):
 
 
 def test_one_raw_id_per_class():
-    assert sorted(SYNTHIA_IDS.values()) == list(range(19))
-    assert not {0, 13, 14, 22} & set(SYNTHIA_IDS)
+    assert sorted(SYNTHIA_IDS.train.values()) == list(range(19))
+    assert not {0, 13, 14, 22} & set(SYNTHIA_IDS.train)

@@ -7,16 +7,21 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mmseg.datasets import MapillaryDataset_v1
 from PIL import Image
 
 from mmuda.minicity import GENERATOR_VERSION, LAYOUTS, ensure, generate, make
-from mmuda.minicity.labels import PALETTE, TRAIN_ID
+from mmuda.minicity.labels import CLASSES, MAPILLARY_ID, MAPILLARY_PALETTE, PALETTE, RAW_ID, TRAIN_ID
 from mmuda.minicity.pencil import SKY_DEPTH
 
 SMALL = dict(size=(32, 64), source=4, target_train=3, target_val=2, progress=False)
 PINNED = {
     'gta5': 'acea56cc4d6f5d9cb45f7e4a8e14dcaa6d5097a29ead359cb8057410d9059056',
     'cityscapes': '611c2b9cf3402cfe69b311f80db8a5fadae45df76e1f1585f9a09f87ee7f004c',
+}
+PINNED_MORE = {
+    'cityscapes_depth': '3925346ea35dda85dded19a774475d70ebfc5b57253d7f8037b4c5768e9fee7c',
+    'mapillary': '5c9906556d30424b9d5d2465bd562ec0597a6e902f0e70028caa8d1597fd87f0',
 }
 PINNED_SYNTHIA = '00f6ca7eb6bbfc1313be05e2fc4000d499735fded258a827ef5c4f666a86137c'
 
@@ -115,6 +120,58 @@ def test_synthia_labels_and_depth_are_16_bit_with_3_channels(synthia):
         sky = view.depth == SKY_DEPTH
         assert (depth[sky] == 65535).all()
         assert abs(depth[~sky, 0] / 100 - view.depth[~sky]).max() <= 0.005 + 1e-5
+
+
+@pytest.fixture(scope='module')
+def more(tmp_path_factory):
+    root = tmp_path_factory.mktemp('more')
+    return root, generate(root, layouts=['cityscapes', 'mapillary', 'cityscapes_depth'], workers=1, **SMALL)
+
+
+def test_more_layouts_are_fixed_and_leave_the_first_ones_alone(more):
+    hashes = {name: record['sha256'] for name, record in more[1]['layouts'].items()}
+    assert hashes == {'cityscapes': PINNED['cityscapes']} | PINNED_MORE
+    assert len(contents(more[0])) == (3 * 5 + 2) + 2 * 5 + 2 + 1
+
+
+@pytest.mark.parametrize(('split', 'folder', 'count'), [('train', 'training', 3), ('val', 'validation', 2)])
+def test_mapillary_layout_holds_the_scenes_of_cityscapes(more, split, folder, count):
+    images = sorted((more[0] / f'mapillary/{folder}/images').iterdir())
+    assert len(images) == count
+    for image in images:
+        index = int(image.stem.split('_')[1])
+        view = make(split, index, size=(32, 64))
+        label = Image.open(more[0] / f'mapillary/{folder}/labels/{image.stem}.png')
+        assert label.mode == 'P'
+        assert (np.asarray(label) == MAPILLARY_ID[view.label]).all()
+        assert (np.asarray(label.convert('RGB')) == MAPILLARY_PALETTE[np.asarray(label)]).all()
+        with Image.open(image) as picture:
+            assert picture.format == 'JPEG'
+            error = np.asarray(picture).astype(int) - view.image
+        assert 0 < abs(error).mean() < 0.6  # lossy, but little
+        assert abs(error).max() <= 6
+        assert (more[0] / f'cityscapes/leftImg8bit/{split}/{image.stem.split("_")[0]}').is_dir()
+
+
+def test_mapillary_s_ids_mean_what_the_classes_are_called():
+    """By the class list that mmseg ships, whose names differ a little."""
+    names = [name.lower() for name in MapillaryDataset_v1.METAINFO['classes']]
+    called = {'traffic sign': 'traffic sign (front)', 'rider': 'bicyclist', 'train': 'on rails'}
+    for name in (*CLASSES, 'ego vehicle'):
+        assert names[MAPILLARY_ID[RAW_ID[name]]] == called.get(name, name)
+    assert {names[MAPILLARY_ID[raw]] for raw in range(7) if raw != 1} == {'unlabeled'}
+
+
+def test_depth_of_the_validation_images(more):
+    paths = sorted((more[0] / 'cityscapes/depth').rglob('*.png'))
+    assert [path.parts[-3] for path in paths] == ['val'] * 2
+    for path in paths:
+        view = make('val', int(path.stem.split('_')[1]), size=(32, 64))
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert (depth.dtype, depth.shape) == (np.uint16, (32, 64))
+        assert (depth == np.rint(100 * view.depth).clip(0, 65535)).all()
+        assert ((depth == 65535) == (view.depth == SKY_DEPTH)).all()
+        assert (more[0] / f'cityscapes/leftImg8bit/val/{path.parent.name}').is_dir()
 
 
 def test_training_and_validation_cities_differ(city):

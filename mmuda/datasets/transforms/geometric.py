@@ -10,6 +10,7 @@ from mmcv import imresize
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import Resize
 
+from mmuda.datasets.classes import IGNORE
 from mmuda.datasets.transforms.photometric import change_colours, draw_colour_change
 from mmuda.registry import TRANSFORMS
 
@@ -19,13 +20,13 @@ class PillowResize(Resize):
     """Resize without keeping the aspect ratio: image bicubic, label nearest, both by Pillow's rules.
 
     Pillow's bicubic is anti-aliased and its nearest picks other pixels than OpenCV's (EHTDI spec 2.3: up to 54 grey
-    levels between the two).
+    levels between the two). A depth map is resized by OpenCV's nearest, as in the references (DAF+IDA spec 2.3).
 
     Args:
         scale: (width, height) of the result.
-        labels: True resizes the label map along and declares the new size the original one (``ori_shape``), so that
-            predictions stay at it and are scored at it; without a label map predictions get the size of the image
-            file. False leaves the label map as it is; mmseg then resizes predictions to the size of the image file.
+        labels: True resizes label and depth maps along and declares the new size the original one (``ori_shape``), so
+            that predictions stay at it and are scored at it; without a label map predictions get the size of the image
+            file. False leaves these maps as they are; mmseg then resizes predictions to the size of the image file.
     """
 
     def __init__(self, scale: tuple[int, int], labels: bool = True) -> None:
@@ -40,8 +41,84 @@ class PillowResize(Resize):
         return results
 
     def _resize_seg(self, results: dict) -> None:
-        if self.labels:
-            super()._resize_seg(results)
+        for name in results.get('seg_fields', []) if self.labels else []:
+            if name == 'gt_depth_map':
+                results[name] = cv2.resize(results[name], results['scale'], interpolation=cv2.INTER_NEAREST)
+            else:
+                results[name] = imresize(results[name], results['scale'], interpolation='nearest', backend='pillow')
+
+
+def fit_size(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the same aspect ratio within a canvas, truncated like the references' (DAF+IDA spec 2.4).
+
+    Args:
+        size: (width, height) of the image.
+        canvas: (width, height).
+    """
+    (w, h), (canvas_w, canvas_h) = size, canvas
+    if w / h > canvas_w / canvas_h:
+        return canvas_w, int(h * (canvas_w / w))
+    return int(w * (canvas_h / h)), canvas_h  # an image of the very same ratio can lose a column
+
+
+def pad_size(size: tuple[int, int], canvas: tuple[int, int]) -> tuple[int, int]:
+    """The smallest size around an image that has a canvas's aspect ratio, truncated likewise (DAF+IDA spec 2.4).
+
+    Args:
+        size: (width, height) of the image.
+        canvas: (width, height).
+    """
+    (w, h), (canvas_w, canvas_h) = size, canvas
+    if canvas_w / canvas_h > w / h:
+        return int(canvas_w / canvas_h * h), h
+    if canvas_w / canvas_h < w / h:
+        return w, int(w / (canvas_w / canvas_h))
+    return w, h
+
+
+def pad(array: np.ndarray, size: tuple[int, int], value: int) -> np.ndarray:
+    """Enlarge an array (h, w, ...) to (width, height) at its right and bottom."""
+    right, bottom = size[0] - array.shape[1], size[1] - array.shape[0]
+    return cv2.copyMakeBorder(array, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=[value] * 4)
+
+
+@TRANSFORMS.register_module()
+class FitPad(BaseTransform):
+    """Fit the image into a canvas with its aspect ratio kept, at the top left; the rest is 0 (DAF+IDA spec 2.4).
+
+    Resizing is by Pillow's rules: image bicubic, label nearest. The padding of a label map is 255; without one, nothing
+    tells the padding from the image, as in the references.
+
+    Args:
+        scale: (width, height) of the canvas.
+        labels: True fits the label map along and declares the canvas the original size (``ori_shape``), so that
+            predictions stay at it and are scored at it. False leaves the label map as it is: predictions get the size
+            of the image file, as they do without a label map. The head's logits are interpolated once, to that size
+            padded to the canvas's aspect ratio, and cropped to the image (spec, section 1). mmseg does so by
+            ``pad_shape`` and ``padding_size``, which must both be among the ``meta_keys`` of ``PackSegInputs``, in the
+            mode ``whole``; a flip has to come before this step.
+    """
+
+    def __init__(self, scale: tuple[int, int], labels: bool = True) -> None:
+        self.scale, self.labels = tuple(scale), labels
+
+    def transform(self, results: dict) -> dict:
+        """Fit and pad one item."""
+        height, width = results['img'].shape[:2]
+        results['img'] = self._fit(results['img'], 'bicubic', 0)
+        results['img_shape'] = results['img'].shape[:2]
+        if self.labels and 'gt_seg_map' in results:
+            results['gt_seg_map'] = self._fit(results['gt_seg_map'], 'nearest', IGNORE)
+            results['ori_shape'] = results['img_shape']
+        else:
+            padded_w, padded_h = pad_size((width, height), self.scale)
+            results['pad_shape'] = padded_h, padded_w
+            results['padding_size'] = 0, padded_w - width, 0, padded_h - height  # left, right, top, bottom
+        return results
+
+    def _fit(self, array: np.ndarray, interpolation: str, padding: int) -> np.ndarray:
+        size = fit_size(array.shape[1::-1], self.scale)
+        return pad(imresize(array, size, interpolation=interpolation, backend='pillow'), self.scale, padding)
 
 
 class Crop(NamedTuple):

@@ -21,7 +21,9 @@ def decode_image(data: bytes, path: str) -> np.ndarray:
     Raises:
         ValueError: the bytes are no complete picture; names ``path``.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    # labels are not turned along, so a JPEG's orientation is left alone, as by Pillow (DAF+IDA spec, trap 22)
+    how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
     if image is None:
         raise ValueError(f'{path}: empty, broken or cut-off image ({len(data)} bytes). Copy or download it again.')
     return image
@@ -77,6 +79,28 @@ def decode_red16(data: bytes, path: str) -> np.ndarray:
     return red.astype(np.uint8)
 
 
+def decode_centimetres(data: bytes, path: str) -> np.ndarray:
+    """Decode SYNTHIA's depth, a 16-bit picture of one channel or three equal ones, to (H, W) uint16; 65535 = far.
+
+    Raises:
+        ValueError: the bytes are no complete picture, or not one of that form; names ``path``.
+    """
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if picture is None:
+        raise ValueError(f'{path}: empty, broken or cut-off depth file ({len(data)} bytes). Copy or download it again.')
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    if picture.dtype != np.uint16 or channels not in (1, 3):
+        raise ValueError(
+            f'{path}: depth is a 16-bit PNG of centimetres with 1 or 3 channels, this one has {channels} of '
+            f'{8 * picture.itemsize} bits. Restore the published file.'
+        )
+    if channels == 3:
+        if not (picture == picture[..., :1]).all():
+            raise ValueError(f'{path}: the 3 channels of a depth file must be equal. Restore the published file.')
+        picture = np.ascontiguousarray(picture[..., 0])
+    return picture
+
+
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
 class LoadImage(BaseTransform):
     """Load ``img_path`` as BGR uint8 and name the file in every error.
@@ -102,9 +126,9 @@ class LoadLabels(BaseTransform):
     Adds ``gt_seg_map`` (H, W) uint8, and its name to ``seg_fields``.
 
     Args:
-        same_size: labels whose size differs from ``ori_shape`` are an error. False leaves them at their size, for data
-            with odd ones among them: a following :class:`PillowResize` brings image and label to one size, each from
-            its own, as the EHTDI reference does.
+        same_size: labels whose size differs from the image's, as it is at this step, are an error. False leaves them at
+            their size, for data with odd ones among them: a following :class:`PillowResize` brings image and label to
+            one size, each from its own, as the EHTDI reference does.
     """
 
     def __init__(self, same_size: bool = True) -> None:
@@ -116,15 +140,42 @@ class LoadLabels(BaseTransform):
         if path is None:
             return results
         ids = results['label_decoder'](fileio.get(path), path)
-        if self.same_size and ids.shape != results['ori_shape']:
-            (label_h, label_w), (image_h, image_w) = ids.shape, results['ori_shape']
-            raise ValueError(
-                f'{path}: the label is {label_w}x{label_h}, its image {results["img_path"]} {image_w}x{image_h}. '
-                'Replace the file that is wrong, or give LoadLabels same_size=False.'
-            )
+        if self.same_size:
+            _require_same_size('label', ids, path, results, ', or give LoadLabels same_size=False')
         results['gt_seg_map'] = cv2.LUT(ids, results['label_table'])
         results['seg_fields'].append('gt_seg_map')
         return results
+
+
+@TRANSFORMS.register_module()
+class LoadDepth(BaseTransform):
+    """Load ``depth_path`` with the data set's ``depth_decoder``.
+
+    Centimetres of 16 bits are the smallest form without loss; :class:`mmuda.models.DomainDataPreprocessor` makes
+    inverse depth of them on the device. A data set lists its depth maps if it is given ``with_depth=True``.
+
+    Adds ``gt_depth_map`` (H, W) uint16, and its name to ``seg_fields``, by which it is flipped and cropped like labels.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the depth map."""
+        if 'depth_path' not in results:
+            raise ValueError(f'{results["img_path"]} comes without depth: give its data set with_depth=True.')
+        path = results['depth_path']
+        depth = results['depth_decoder'](fileio.get(path), path)
+        _require_same_size('depth map', depth, path, results)
+        results['gt_depth_map'] = depth
+        results['seg_fields'].append('gt_depth_map')
+        return results
+
+
+def _require_same_size(kind: str, array: np.ndarray, path: str, results: dict, cure: str = '') -> None:
+    (height, width), (image_h, image_w) = array.shape, results['img'].shape[:2]
+    if (height, width) != (image_h, image_w):
+        raise ValueError(
+            f'{path}: the {kind} is {width}x{height}, its image {results["img_path"]} {image_w}x{image_h}. '
+            f'Replace the file that is wrong{cure}.'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -134,6 +185,7 @@ class Pack(BaseTransform):
     ========================================  =====================  ===========================================
     ``image`` from ``img``                    (3, H, W) uint8, BGR
     ``label`` from ``gt_seg_map``             (H, W) uint8           255 = ignore
+    ``depth`` from ``gt_depth_map``           (H, W) uint16          centimetres, 65535 = far
     ``weak``, ``strong``                      (3, h, w) uint8, BGR   crop of the image; the same with other colours
     ``weak_label``                            (h, w) uint8           crop of the label
     ``rows``, ``cols``                        (h,), (w,) int64       full-size row / column of each crop row / column
@@ -142,7 +194,7 @@ class Pack(BaseTransform):
     ========================================  =====================  ===========================================
     """
 
-    renamed = (('image', 'img'), ('label', 'gt_seg_map'))
+    renamed = (('image', 'img'), ('label', 'gt_seg_map'), ('depth', 'gt_depth_map'))
     kept = ('weak', 'strong', 'weak_label', 'rows', 'cols', 'keys')
 
     def transform(self, results: dict) -> dict:

@@ -1,0 +1,40 @@
+# SYNTHIA with depth -> Cityscapes, 7 classes, both domains at 640x320; still scored at label resolution.
+_base_ = './synthia2city_7.py'
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(pipeline=[
+            dict(type='mmuda.LoadImage'),
+            dict(type='mmuda.LoadLabels'),
+            dict(type='mmuda.LoadDepth'),
+            dict(type='mmuda.PillowResize', scale=(640, 320)),
+            dict(type='mmuda.Pack'),
+        ]),
+        target=dict(pipeline=[
+            dict(type='mmuda.LoadImage'),
+            dict(type='mmuda.PillowResize', scale=(640, 320)),
+            dict(type='mmuda.Pack'),
+        ])))
+val_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='mmuda.LoadLabels'),
+        dict(type='mmuda.PillowResize', scale=(640, 320), labels=False),
+        dict(type='PackSegInputs'),
+    ]))
+test_dataloader = val_dataloader
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmuda.PillowResize', scale=(640, 320), labels=False),
+    dict(type='PackSegInputs'),
+]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmuda.LoadLabels'),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='mmuda.PillowResize', scale=(480, 240), labels=False),
+         dict(type='mmuda.PillowResize', scale=(640, 320), labels=False),
+         dict(type='mmuda.PillowResize', scale=(800, 400), labels=False)],
+        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+        [dict(type='PackSegInputs')],
+    ]),
+]

@@ -1,0 +1,40 @@
+# SYNTHIA with depth -> Mapillary Vistas, 7 classes, both domains at 640x320; still scored at label resolution.
+_base_ = './synthia2mapillary_7.py'
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(pipeline=[
+            dict(type='mmuda.LoadImage'),
+            dict(type='mmuda.LoadLabels'),
+            dict(type='mmuda.LoadDepth'),
+            dict(type='mmuda.PillowResize', scale=(640, 320)),
+            dict(type='mmuda.Pack'),
+        ]),
+        target=dict(pipeline=[
+            dict(type='mmuda.LoadImage'),
+            dict(type='mmuda.FitPad', scale=(640, 320)),
+            dict(type='mmuda.Pack'),
+        ])))
+pack = _base_.pack
+val_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='mmuda.LoadLabels'),
+        dict(type='mmuda.FitPad', scale=(640, 320), labels=False),
+        pack,
+    ]))
+test_dataloader = val_dataloader
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmuda.FitPad', scale=(640, 320), labels=False),
+    pack,
+]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmuda.LoadLabels'),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],  # before the padding, which is at the right
+        [dict(type='mmuda.FitPad', scale=(480, 240), labels=False), dict(type='mmuda.FitPad', scale=(640, 320), labels=False),
+         dict(type='mmuda.FitPad', scale=(800, 400), labels=False)],
+        [pack],
+    ]),
+]
