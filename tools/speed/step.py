@@ -120,11 +120,11 @@ class Step:
         passes: list[Pass] = []
 
         def noting(network: Callable) -> Callable:
-            def noted(image: Tensor) -> Tensor | list[Tensor]:
+            def noted(image: Tensor, *others: Any) -> Tensor | list[Tensor]:
                 label = torch.randint(0, 19, (len(image), *image.shape[-2:]), device=image.device)
-                one = Pass(network, image.detach(), label)
+                one = Pass(lambda image: network(image, *others), image.detach(), label)
                 passes.append(one)
-                output = network(image)
+                output = one.network(image)
                 for number, logits in enumerate(_as_tuple(output)):
                     if logits.requires_grad:
                         logits.register_hook(lambda _, number=number: one.used.append(number))
