@@ -99,8 +99,8 @@ class MethodTester:
         batch = self.batch(cfg)
         for domain in batch.values():
             domain['image'] = domain['image'][..., :61, :117]
-            if 'label' in domain:
-                domain['label'] = domain['label'][..., :61, :117]
+            for name in {'label', 'depth'}.intersection(domain):
+                domain[name] = domain[name][..., :61, :117]
             if 'rows' in domain:
                 domain['rows'], domain['cols'] = domain['rows'].clamp(max=60), domain['cols'].clamp(max=116)
         self.assert_sound(model, self.step(model, cfg, batch))
@@ -214,7 +214,7 @@ class MethodTester:
 
 
 class PseudoLabelTester(MethodTester):
-    """The hard cases of a method that learns from pseudo-labels of the target and sees no source."""
+    """The hard cases of a method that learns from pseudo-labels and sees the target only."""
 
     labelled = 'target'
     supervised = None
@@ -225,12 +225,11 @@ class PseudoLabelTester(MethodTester):
         """With the ground truth as pseudo-labels, but for the right half of each image, which is not selected."""
         cfg = load(self.config, **self.crops)
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'mmuda.LabelFirewallHook']
-        target = cfg.train_dataloader.dataset.target
         for item in CityscapesDataset(data_root=str(city), split='train'):
             label = item['label_table'][np.asarray(Image.open(item['seg_map_path']))]
             label[:, 64:] = 255
             self.save(label, tmp_path / 'labels' / item['image'])
-        target.label_dir = str(tmp_path / 'labels')
+        cfg.train_dataloader.dataset[self.labelled].label_dir = str(tmp_path / 'labels')
         return cfg
 
     @staticmethod
@@ -242,8 +241,10 @@ class PseudoLabelTester(MethodTester):
         """The labels are those on disk, at the pixels that the crop shows."""
         (tmp_path / 'cityscapes').mkdir()
         (tmp_path / 'cityscapes/leftImg8bit').symlink_to(city / 'cityscapes/leftImg8bit')
-        cfg.train_dataloader.dataset.target.data_root = str(tmp_path)
-        label = self.batch(cfg)['target']['label']
+        for domain in ('source', 'target'):
+            if cfg.train_dataloader.dataset[domain]:
+                cfg.train_dataloader.dataset[domain].data_root = str(tmp_path)
+        label = self.batch(cfg)[self.labelled]['label']
         assert 255 in label
         assert label.unique().numel() > 4
 
@@ -253,7 +254,7 @@ class PseudoLabelTester(MethodTester):
         image, label = tmp_path / 'own/leftImg8bit' / name, tmp_path / 'own_labels' / name
         self.save(np.zeros((64, 128, 3), np.uint8), image)
         self.save(np.full((64, 128), self.road, np.uint8), label)
-        cfg.train_dataloader.dataset.target.update(
+        cfg.train_dataloader.dataset[self.labelled].update(
             data_root=str(tmp_path / 'own'), label_dir=str(tmp_path / 'own_labels')
         )
         return label

@@ -3,11 +3,13 @@
     python tools/convert_checkpoint.py ehtdi GTA5_source.pth gta5_source.pth
     python tools/convert_checkpoint.py ehtdi best.pth synthia_start.pth --classes 16 --weights student
     python tools/convert_checkpoint.py ldbe gta5_source_only.pth gta5_source.pth
+    python tools/convert_checkpoint.py daf_ida dg_s2c_model.pth daf_ida_synthia2city_16.pth
     python tools/convert_checkpoint.py --hand-over configs/ldbe/gta2city_stage0_source.py iter_5000.pth source.pth
 
 ``ehtdi`` reads the two-head DeepLab-v2 files of EHTDI, PixMatch and MaxSquareLoss, ``ldbe`` the one-head files of CCM
-and LDBE; both read their start file DeepLab_resnet_pretrained_init. The result is a plain network (backbone.*,
-decode_head.* and, of two heads, auxiliary_head.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
+and LDBE; both read their start file DeepLab_resnet_pretrained_init. ``daf_ida`` reads the files of DAF's trainings and
+their start, AdvEnt's DeepLab_resnet_pretrained_imagenet. The result is a plain network (backbone.*, decode_head.*, of
+two heads also auxiliary_head.*, of DAF neck.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
 
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
 config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
@@ -26,6 +28,7 @@ from mmengine.config import Config
 from mmuda.datasets.classes import CLASS_SETS, metainfo
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.heads import SummedASPPHead
+from mmuda.models.necks import DepthGuide
 from mmuda.utils.checkpoint import NUMPY_SCALARS, load_safe
 from mmuda.utils.files import write_whole
 from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes, rows_kept, slice_classes
@@ -34,6 +37,7 @@ from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes
 HEADS = {
     'ehtdi': {'decode_head': 2048, 'auxiliary_head': 1024},
     'ldbe': {'decode_head': 2048},
+    'daf_ida': {'decode_head': 2048},
 }
 
 
@@ -59,6 +63,8 @@ def deeplab_keys(layout: str, classes: int) -> set[str]:
     with torch.device('meta'):
         parts = {name: SummedASPPHead(channels, classes) for name, channels in HEADS[layout].items()}
         parts['backbone'] = CeilResNet(101, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), style='caffe')
+        if layout == 'daf_ida':
+            parts['neck'] = DepthGuide((256, 512, 1024, 2048))
     return {f'{name}.{key}' for name, part in parts.items() for key in part.state_dict()}
 
 

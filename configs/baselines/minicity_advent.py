@@ -16,4 +16,5 @@ model = dict(
     disc_input='self_information',
     gan_loss='bce',
     adv_weight=0.001,
+    disc_weight=0.5,
 )

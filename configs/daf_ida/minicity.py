@@ -19,6 +19,7 @@ model = dict(
 )
 train_dataloader = dict(
     dataset=dict(
+        # the recipe puts in the easy images and their labels here, the hard images below
         source=dict(_base_.train_dataloader.dataset.target, _delete_=True),
         target=dict(pipeline=[
             dict(type='mmuda.LoadImage'),

@@ -40,3 +40,8 @@ train_dataloader = dict(
                 dict(type='mmuda.RandomGaussianBlur', prob=0.5),
                 dict(type='mmuda.Pack'),
             ])))
+# No label of the target's training images may be opened; the log says at the end what was.
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='mmuda.LabelFirewallHook', forbid=dict(target_labels=[f'{_base_.data_root}/cityscapes/gtFine/train'])),
+]

@@ -22,13 +22,15 @@ model = dict(
 train_dataloader = dict(
     dataset=dict(
         source=None,
-        target=dict(pipeline=[
-            dict(type='mmuda.LoadImage'),
-            dict(type='mmuda.LoadLabels'),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='mmuda.RandomGaussianBlur', prob=0.5),
-            dict(type='mmuda.Pack'),
-        ])))
+        target=dict(
+            label_dir=None,  # the recipe puts the labels here
+            pipeline=[
+                dict(type='mmuda.LoadImage'),
+                dict(type='mmuda.LoadLabels'),
+                dict(type='RandomFlip', prob=0.5),
+                dict(type='mmuda.RandomGaussianBlur', prob=0.5),
+                dict(type='mmuda.Pack'),
+            ])))
 train_cfg = dict(max_iters=600, val_interval=300)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=601, by_epoch=False)]
 optim_wrapper = dict(
@@ -36,3 +38,12 @@ optim_wrapper = dict(
     constructor='mmuda.NetworkOptimConstructor',
     optimizer=dict(_base_.optim_wrapper.student.optimizer, lr=5e-4),
 )
+# Nothing of the source and no label of the target's training images may be opened.
+custom_hooks = [
+    *_base_.custom_hooks[:-1],
+    dict(
+        type='mmuda.LabelFirewallHook',
+        forbid=dict(
+            source=[f'{_base_.data_root}/GTA5', f'{_base_.data_root}/SYNTHIA'],
+            target_labels=[f'{_base_.data_root}/cityscapes/gtFine/train'])),
+]

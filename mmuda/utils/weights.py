@@ -1,4 +1,4 @@
-"""Weights of other layouts by our names ``backbone.*``, ``decode_head.*``, ``auxiliary_head.*`` (EHTDI spec 3.2)."""
+"""Weights of other layouts by our names ``backbone.*``, ``neck.*``, ``decode_head.*``, ``auxiliary_head.*``."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,20 @@ _NETWORK = ('backbone.', 'neck.', 'decode_head.', 'auxiliary_head.')
 _CLASSES = re.compile(r'(decode_head|auxiliary_head)\.(convs\.\d+|conv_seg)\.(weight|bias)$')
 _WRAPPED = re.compile(r'^module\.')
 _BACKBONE = (re.compile(r'^((?:conv1|bn1|layer[1-4])\..+)$'), r'backbone.\1')
-# The DeepLab-v2 ports (AdaptSegNet, MaxSquareLoss, PixMatch, EHTDI).
+# DAF's depth branch (DAF+IDA spec 3.5), which no other port has.
+_DEPTH = tuple(
+    (re.compile(rf'^{theirs}\.(.+)$'), rf'neck.{ours}.\1')
+    for theirs, ours in (
+        *((rf'att{i + 1}\.{old}', f'attentions.{i}.{new}') for i in range(4) for old, new in ((1, 'fc1'), (3, 'fc2'))),
+        *((rf'up{i + 1}\.{new}1', f'up_projs.{i}.{new}') for i in range(4) for new in ('conv', 'bn')),
+        *(('mff_conv', 'fuse.conv'), ('mff_bn', 'fuse.bn'), ('convR0', 'reg.conv'), ('bnR0', 'reg.bn')),
+        *(('convR2', 'conv_depth'), ('dec4', 'gate')),
+    )
+)
+# The DeepLab-v2 ports (AdaptSegNet, AdvEnt, MaxSquareLoss, PixMatch, EHTDI, DAF).
 _DEEPLAB = (
     _BACKBONE,
+    *_DEPTH,
     (re.compile(r'^layer6\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'),
     (re.compile(r'^layer5\.conv2d_list\.(.+)$'), r'auxiliary_head.convs.\1'),
 )
@@ -43,10 +54,10 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
     Known are: our own checkpoints (``student.*``, ``teacher.model.*``), any mmseg segmentor, the DeepLab-v2 ports (with
     or without ``module.``; EHTDI's hold the average under ``shadow``) and their start file
     ``DeepLab_resnet_pretrained_init`` (``Scale.*``; its 21-class ``layer5`` is dropped). Ports whose ``layer5`` sees
-    the features of ``layer6``, or has none beside it, are those with one head (CCM, LDBE).
+    the features of ``layer6``, or has none beside it, are those with one head (CCM, LDBE). DAF's has a depth branch.
 
     Args:
-        checkpoint: A state dict, or a dict that holds one as ``state_dict``.
+        checkpoint: A state dict, or a dict that holds one as ``state_dict`` or ``model_state_dict``.
         prefer: ``'ema'`` takes the averaged weights where there are some, ``'student'`` never does.
 
     Raises:
@@ -56,7 +67,8 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
         raise ValueError(f"prefer={prefer!r}: choose 'ema' or 'student'")
     if not isinstance(checkpoint, Mapping):
         raise ValueError(f'no weights of a segmentation network found: the file holds a {type(checkpoint).__name__}')
-    entry = 'shadow' if prefer == 'ema' and 'shadow' in checkpoint else 'state_dict'
+    entries = (['shadow'] if prefer == 'ema' else []) + ['state_dict', 'model_state_dict']
+    entry = next(filter(checkpoint.__contains__, entries), None)
     tensors = {_WRAPPED.sub('', key): value for key, value in checkpoint.get(entry, checkpoint).items()}
     layout, names = _recognise(tensors, prefer)
     state = {names[key]: value for key, value in tensors.items() if key in names}
@@ -65,7 +77,7 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
             f'no weights of a segmentation network found: keys like {list(tensors)[:3]} are neither ours, nor '
             "mmseg's (backbone.*), nor those of the DeepLab-v2 ports (layer1.*, layer6.conv2d_list.*)"
         )
-    suffix = f', {entry}' if entry in checkpoint else ''
+    suffix = f', {entry}' if entry else ''
     return NetworkWeights(state, layout + suffix, [key for key in tensors if key not in names])
 
 

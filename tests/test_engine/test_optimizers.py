@@ -60,16 +60,15 @@ def test_plain_sgd_golden(repeat):
 
 
 @pytest.mark.parametrize('kernels', [{}, dict(fused=False)], ids=['fused', 'plain'])
-@pytest.mark.parametrize(('trajectory', 'zeros'), [('torch_now', False), ('seq', True)])
+@pytest.mark.parametrize(('trajectory', 'carry'), [('torch_now', False), ('seq', True)])
 @pytest.mark.parametrize('repeat', [1, 3, 4])
-def test_repeated_sgd_golden_of_ldbe(repeat, trajectory, zeros, kernels):
-    """Old versions of torch shared the momentum between the repeats of the first step, too: as if it began at zero."""
+def test_repeated_sgd_golden_of_ldbe(repeat, trajectory, carry, kernels):
+    """Old versions of torch shared the momentum between the repeats of the first step, too."""
     golden = np.load(LDBE / '15_optimizer_groups.npz')
     lr, momentum, weight_decay = golden['lr_momentum_wd'].tolist()
     param = nn.Parameter(torch.from_numpy(golden['p0']))
-    optimizer = RepeatedSGD([param], lr=lr, momentum=momentum, weight_decay=weight_decay, repeat=repeat, **kernels)
-    if zeros:
-        optimizer.state[param]['momentum_buffer'] = torch.zeros_like(param)
+    settings = dict(lr=lr, momentum=momentum, weight_decay=weight_decay, repeat=repeat, carry_first_step=carry)
+    optimizer = RepeatedSGD([param], **settings, **kernels)
     for grad, wanted in zip(golden['grads'], golden[f'traj_{trajectory}_n{repeat}'], strict=True):
         param.grad = torch.from_numpy(grad.copy())
         optimizer.step()

@@ -8,14 +8,16 @@ import plain_daf_ida
 import pytest
 import torch
 import toy_networks
+from mmengine.config import Config
 from mmengine.optim import OptimWrapperDict, PolyLR
 from torch import Tensor, nn
 
-from mmuda.engine.optimizers import NetworkOptimConstructor
+from mmuda.engine.optimizers import NetworkOptimConstructor, RepeatedSGD
 from mmuda.models.heads import SummedASPPHead
 from mmuda.models.necks import DepthGuide
 from mmuda.models.uda import DAF, Adversarial, UDASegmentor
 from mmuda.registry import MODELS
+from mmuda.utils.weights import network_state
 
 GOLDEN = Path(__file__).parents[1] / 'golden/daf_ida'
 
@@ -41,26 +43,14 @@ def test_seg_head_golden() -> None:
     close(head([golden['input']]), sum(conv(golden['input']) for conv in head.convs))
 
 
-RENAMED = {
-    **{f'att{i + 1}.{old}': f'attentions.{i}.{new}' for i in range(4) for old, new in ((1, 'fc1'), (3, 'fc2'))},
-    **{f'up{i + 1}.{old}': f'up_projs.{i}.{new}' for i in range(4) for old, new in (('conv1', 'conv'), ('bn1', 'bn'))},
-    **{'mff_conv': 'fuse.conv', 'mff_bn': 'fuse.bn', 'convR0': 'reg.conv', 'bnR0': 'reg.bn'},
-    **{'convR2': 'conv_depth', 'dec4': 'gate'},
-}
-
-
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 def test_depth_guide_golden(mode: str) -> None:
     golden = load('depth_head')
     guide = DepthGuide((16, 32, 48, 64))
     head = SummedASPPHead(64, 4, in_index=3, active_branches=4)
-    state, prefix = {}, 'sd.layer6.conv2d_list.'
-    for key, value in golden.items():
-        if key.startswith('sd.') and not key.startswith(prefix):
-            module, _, kind = key[3:].rpartition('.')
-            state[f'{RENAMED[module]}.{kind}'] = value if value.dtype == torch.int64 else value.float()
-    guide.load_state_dict(state)
-    head.load_state_dict({f'convs.{k.removeprefix(prefix)}': v.float() for k, v in golden.items() if prefix in k})
+    state = network_state({key[3:]: value for key, value in golden.items() if key.startswith('sd.')}).state
+    for name, part in (('neck.', guide), ('decode_head.', head)):
+        part.load_state_dict({k.removeprefix(name): v for k, v in state.items() if k.startswith(name)})
     noted = {}
     guide.fuse.register_forward_hook(lambda _, __, output: noted.update(fused=output))
     guide.attentions[0].register_forward_hook(lambda _, inputs, output: noted.update(first=output / inputs[0]))
@@ -80,8 +70,8 @@ def test_depth_guide_golden(mode: str) -> None:
     close(noted['first'].nanmean((2, 3), keepdim=True), golden[f'{mode}_att1'], 1e-4)
     for key, value in golden.items():
         if mode == 'train' and key.startswith('train_after.'):
-            module, _, kind = key.removeprefix('train_after.').rpartition('.')
-            close(guide.state_dict()[f'{RENAMED[module]}.{kind}'], value, 1e-4)
+            (name,) = network_state({key.removeprefix('train_after.'): value}).state
+            close(guide.state_dict()[name.removeprefix('neck.')], value, 1e-4)
 
 
 def test_depth_has_one_size_whatever_the_image() -> None:
@@ -99,6 +89,77 @@ def test_which_convolutions_have_a_bias() -> None:
         layer.weight for layer in guide.modules() if isinstance(layer, nn.Conv2d) and layer.kernel_size == (5, 5)
     ]
     assert all(0.009 < weight.std() < 0.011 for weight in weights)
+
+
+CONFIG = Path(__file__).parents[2] / 'configs/daf_ida/synthia2city_16_stage1_daf.py'
+
+
+def test_the_published_network_golden() -> None:
+    """Every key of the reference's state is a key of ours, once, of the same shape (point 35)."""
+    golden = np.load(GOLDEN / 'schedule_optim.npz')
+    shapes = [tuple(map(int, filter(None, text.split(',')))) for text in golden['state_shapes'].tolist()]
+    theirs = {key: torch.zeros(()).expand(shape) for key, shape in zip(golden['state_names'], shapes, strict=True)}
+    found = network_state({'iter': 3, 'model_state_dict': theirs})
+    assert found.dropped == []
+    with torch.device('meta'):
+        ours = MODELS.build(Config.fromfile(CONFIG).student)
+    assert {key: value.shape for key, value in found.state.items()} == {
+        k: v.shape for k, v in ours.state_dict().items()
+    }
+    assert sum(p.numel() for p in ours.parameters()) == pytest.approx(46.25e6, abs=5e3)
+
+
+def test_parameter_groups_golden() -> None:
+    golden, cfg = np.load(GOLDEN / 'schedule_optim.npz'), Config.fromfile(CONFIG)
+    cfg.merge_from_dict({'student.backbone.base_channels': 2, 'student.backbone.stem_channels': 2})
+    cfg.merge_from_dict({'student.neck.in_channels': (8, 16, 32, 64), 'student.decode_head.in_channels': 64})
+    network = nn.Module()
+    network.student = MODELS.build(cfg.student)
+    network.discriminator = nn.Conv2d(1, 1, 1)
+    settings = {name: cfg.optim_wrapper[name] for name in ('student', 'discriminator')}
+    optimizer = NetworkOptimConstructor(settings)(network)['student'].optimizer
+    names = {parameter: name for name, parameter in network.student.named_parameters()}
+    found = {names[p]: (g['lr'], g['repeat']) for g in optimizer.param_groups for p in g['params']}
+
+    def ours(name: str) -> str:
+        return next(iter(network_state({name: torch.zeros(1, 1)}).state))
+
+    once = zip(golden['group1x_names'].tolist(), golden['group1x_multiplicity'].tolist(), strict=True)
+    wanted = {ours(name): (2.5e-4, repeat) for name, repeat in once}
+    wanted |= {ours(name): (2.5e-3, 1) for name in golden['group10x_names'].tolist()}
+    assert found == wanted
+    assert {name for p, name in names.items() if not p.requires_grad} == set(map(ours, golden['frozen_names'].tolist()))
+
+
+@pytest.mark.parametrize(('lr', 'horizon', 'prefix'), [(2.5e-4, 90000, 'daf'), (2.5e-4, 250000, 'ida')])
+def test_learning_rates_golden(lr: float, horizon: int, prefix: str) -> None:
+    golden = np.load(GOLDEN / 'schedule_optim.npz')
+    iterations = golden['iters' if prefix == 'daf' else 'ida_iters'].tolist()
+    optimizer = torch.optim.SGD([dict(params=[nn.Parameter(torch.ones(1))], lr=base) for base in (lr, 1e-4)], lr=1)
+    schedule = PolyLR(optimizer, power=0.9, eta_min=0.0, begin=0, end=horizon + 1, by_epoch=False)
+    optimizer.step()
+    wanted = dict(zip(iterations, zip(golden[f'{prefix}_seg'], golden[f'{prefix}_disc'], strict=True), strict=True))
+    for iteration in range(max(iterations) + 1):
+        if iteration in wanted:
+            found = [group['lr'] for group in optimizer.param_groups]
+            np.testing.assert_allclose(found, wanted[iteration], rtol=1e-9, atol=1e-16)
+        schedule.step()
+    if prefix == 'daf':  # the horizon stays when self-training stops at 25000
+        np.testing.assert_array_equal(golden['isl_seg'], golden['daf_seg'][: len(golden['isl_seg'])])
+
+
+@pytest.mark.parametrize('repeat', [1, 3, 4])
+def test_repeated_steps_golden(repeat: int) -> None:
+    golden = np.load(GOLDEN / 'schedule_optim.npz')
+    parameter = nn.Parameter(torch.from_numpy(golden['sgd_p0']))
+    settings = dict(Config.fromfile(CONFIG).optim_wrapper.student.optimizer, repeat=repeat)
+    assert settings.pop('type') == 'mmuda.RepeatedSGD'
+    optimizer = RepeatedSGD([parameter], **settings)
+    for grad, lr, wanted in zip(golden['sgd_grads'], golden['sgd_lr'], golden[f'sgd_k{repeat}'], strict=True):
+        optimizer.param_groups[0]['lr'] = float(lr)
+        parameter.grad = torch.from_numpy(grad.copy())
+        optimizer.step()
+        close(parameter, torch.from_numpy(wanted))
 
 
 # -------------------------------------------------------------------------------------------------- training steps

@@ -1,7 +1,11 @@
 """The hard cases for every method that is here."""
 
 import copy
+from pathlib import Path
 
+import cv2
+import numpy as np
+import pytest
 import torch
 from method_tester import MethodTester, PseudoLabelTester
 from mmengine.config import Config
@@ -71,6 +75,48 @@ class TestAdaptSegNet(TestAdvEnt):
 
 class TestMinEnt(MethodTester):
     config = 'baselines/minicity_minent.py'
+
+
+class TestDAF(MethodTester):
+    config = 'daf_ida/minicity_stage1_daf.py'
+    road = 3
+
+    def own_copy(self, cfg: Config, tmp_path: Path) -> Path:
+        """See the base class; in SYNTHIA's layout, with depth."""
+        blank = np.zeros((64, 128), np.uint8)
+        files = {'RGB': cv2.merge([blank] * 3), 'parsed_LABELS': blank + self.road, 'Depth': blank.astype(np.uint16)}
+        for folder, array in files.items():
+            (tmp_path / 'SYNTHIA' / folder).mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / 'SYNTHIA' / folder / '0000000.png'), array)
+        cfg.train_dataloader.dataset.source.data_root = str(tmp_path / 'SYNTHIA')
+        return tmp_path / 'SYNTHIA/parsed_LABELS/0000000.png'
+
+
+class TestISL(PseudoLabelTester):
+    config = 'daf_ida/minicity_stage2_isl.py'
+    supervised = 'tgt.loss_seg'
+
+    def test_the_depth_regression_keeps_its_weights_but_not_its_statistics(
+        self, model: UDASegmentor, cfg: Config
+    ) -> None:
+        neck = model.student.neck
+        before = copy.deepcopy(neck.state_dict())
+        self.step(model, cfg, self.batch(cfg))
+        after = neck.state_dict()
+        for name, value in neck.named_parameters():
+            regression = name.startswith(('reg.', 'conv_depth.'))
+            assert (value.grad is None) == regression
+            assert not regression or torch.equal(value, before[name])  # nor by weight decay
+        assert not torch.equal(after['reg.bn.running_mean'], before['reg.bn.running_mean'])
+
+
+class TestIDA(PseudoLabelTester):
+    config = 'daf_ida/minicity.py'
+    labelled = 'source'  # the easy images of the target
+    supervised = 'src.loss_seg'
+
+    def test_without_pseudo_labels_the_setting_is_named(self) -> None:
+        pytest.skip('the recipe puts them in')
 
 
 class TestAdaBN(MethodTester):

@@ -1,0 +1,16 @@
+# MinEnt, SYNTHIA -> Cityscapes: source training that also makes the entropy of the target's predictions small. Weight and
+# start as in gta2city_minent.py; of the start's 19 classes the 16 are kept.
+_base_ = './synthia2city_16_advent.py'
+recipe = [
+    dict(type='Train', name='source', config='../ldbe/synthia2city_stage0_source.py'),
+    dict(type='Train', name='minent', load_from='source.last'),
+]
+model = dict(
+    _delete_=True,
+    type='mmuda.MinEnt',
+    data_preprocessor={{_base_.model.data_preprocessor}},
+    student={{_base_.model.student}},
+    resize_once=True,
+    entropy_weight=3.0,
+)
+optim_wrapper = dict(_delete_=True, constructor='mmuda.NetworkOptimConstructor', **_base_.optim_wrapper.student)

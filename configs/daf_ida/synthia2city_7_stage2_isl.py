@@ -1,0 +1,36 @@
+# ISL, SYNTHIA -> Cityscapes, 7 classes (DAF+IDA spec 5.1): 5001 iterations on the target alone, with one round of labels.
+# That many are those of its ancestor CTRL; the reference has none (spec 12).
+_base_ = './synthia2city_7_stage1_daf.py'
+recipe = [
+    *_base_.recipe,
+    dict(
+        type='PseudoLabels', name='labels', config='synthia2city_7_stage2_isl.py', checkpoint='daf.best',
+        selector=dict(type='FixedThreshold', threshold=0.9, at='network')),
+    dict(type='Train', name='isl', config='synthia2city_7_stage2_isl.py', load_from='daf.best', labels='labels'),
+]
+model = dict(
+    _delete_=True,
+    type='mmuda.SelfTraining',
+    data_preprocessor={{_base_.model.data_preprocessor}},
+    student={{_base_.model.student}},
+    resize_once=True,
+)
+train_dataloader = dict(
+    dataset=dict(
+        source=None,
+        target=dict(
+            label_dir=None,  # the recipe puts the labels here
+            pipeline=[
+                *_base_.train_dataloader.dataset.target.pipeline[:-1],
+                dict(type='mmuda.LoadLabels'),  # they have the network's size
+                dict(type='mmuda.Pack'),
+            ])))
+train_cfg = dict(max_iters=5001, val_interval=1000)  # the horizon of the learning rate stays 90000
+optim_wrapper = dict(_delete_=True, constructor='mmuda.NetworkOptimConstructor', **_base_.optim_wrapper.student)
+# Nothing of the source and no label of the target's training images may be opened.
+custom_hooks = [
+    *_base_.custom_hooks[:-1],
+    dict(
+        type='mmuda.LabelFirewallHook',
+        forbid=dict(source=[f'{_base_.data_root}/SYNTHIA'], target_labels=[f'{_base_.data_root}/cityscapes/gtFine/train'])),
+]
