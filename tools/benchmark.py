@@ -46,6 +46,16 @@ METHODS = {
     'ehtdi': {'EHTDI': 'ehtdi/minicity.py', 'EHTDI, AdaBN': 'ehtdi/minicity_adabn.py'},
     'ehtdi_edge': {'EHTDI edge': 'ehtdi/minicity_edge.py', 'EHTDI edge, AdaBN': 'ehtdi/minicity_edge_adabn.py'},
     'ehtdi_mit-b0': {'mit-b0 EHTDI': 'ehtdi/minicity_mit-b0.py'},
+    'adversarial': {
+        'AdaptSegNet': 'baselines/minicity_adaptsegnet.py',
+        'AdvEnt': 'baselines/minicity_advent.py',
+        'MinEnt': 'baselines/minicity_minent.py',
+    },
+    'daf_ida': {
+        'DAF': 'daf_ida/minicity_stage1_daf.py',
+        'DAF+ISL': 'daf_ida/minicity_stage2_isl.py',
+        'DAF+IDA': 'daf_ida/minicity.py',
+    },
 }
 # Training steps whose speed is measured: name -> config.
 STEPS = {'ehtdi': 'ehtdi/gta2city.py', 'ehtdi_edge': 'ehtdi/gta2city_edge.py'}
@@ -68,9 +78,9 @@ def parse_args() -> argparse.Namespace:
     table.add_argument('--sheet', action='store_true', help='draw predictions of the first seed')
     for kind, module, what in (
         ('step', 'step', 'one training step beside its bare network passes'),
-        ('parts', 'parts', "EHTDI's parts beside their plain forms"),
+        ('parts', 'parts', "the methods' parts beside their plain forms"),
         ('eval', 'evaluation', "from a network's output to scores, beside mmseg"),
-        ('offline', 'offline', "LDBE's pseudo-labels of one image beside their plain form"),
+        ('offline', 'offline', 'offline steps on one image beside their plain form'),
     ):
         table = kinds.add_parser(kind, help=what)
         table.set_defaults(module=module)

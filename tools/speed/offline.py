@@ -1,13 +1,15 @@
-"""LDBE's pseudo-labels of one image, from logits at the network's input size: ours beside the plain form."""
+"""Offline steps on one image, from logits at the network's input size: ours beside the plain form."""
 
 import argparse
 
+import plain_daf_ida
 import plain_ldbe as plain
 import torch
 from speed.measure import Row, alternate, report, table
 from torch import Tensor
 
 from mmuda.offline.predictions import Enlarger, Scores
+from mmuda.offline.ranking import score_and_label
 from mmuda.offline.selectors import GlobalLocal
 
 CLASSES, PROP = 19, 0.1
@@ -26,6 +28,28 @@ def thresholds(scores: Scores, **settings: bool) -> GlobalLocal:
 def plain_thresholds(logits: Tensor) -> list[float]:
     """Their plain form."""
     return plain.thresholds(plain.confident_values(logits), PROP)
+
+
+def ranking(size: tuple[int, int], rounds: int) -> Row:
+    """Score and label of the ranking."""
+    logits = plain.upsample(3 * torch.randn(1, 16, 9, 17), size)
+    depth = plain.upsample(100 * torch.rand(1, 1, 9, 17), size)
+    (score, label), (wanted, plain_label) = (
+        score_and_label(logits[0], depth[0, 0]),
+        plain_daf_ida.score_and_label(logits, depth),
+    )
+    if not torch.equal(label.long(), plain_label) or abs(float(score) / wanted - 1) > 1e-5:
+        raise RuntimeError('score or label differs from that of the plain form')
+    return Row(
+        'ranking: score and label',
+        *alternate(
+            lambda: plain_daf_ida.score_and_label(logits, depth),
+            lambda: score_and_label(logits[0], depth[0, 0]),
+            rounds=rounds,
+        ),
+        at_least=1.2,
+        note='every label equal',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,6 +85,9 @@ def run(args: argparse.Namespace) -> None:
         goal, note = (8, 'every threshold and every label equal') if number == 0 else (None, '')
         rows.append(Row(name, *alternate(*functions, rounds=args.rounds), at_least=goal, note=note))
     sizes = '{}x{} -> {}x{}'.format(*input_size, *label_size)
-    report(
-        'offline', args.work_dir, table(f'LDBE, one image, {CLASSES} classes, {sizes}', 'plain, ms', 'mmuda, ms', rows)
-    )
+    tables = {
+        f'LDBE, one image, {CLASSES} classes, {sizes}': rows,
+        'DAF+IDA, one image, 16 classes, {}x{}'.format(*input_size): [ranking(input_size, args.rounds)],
+    }
+    text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
+    report('offline', args.work_dir, text)

@@ -1,4 +1,4 @@
-"""EHTDI's parts beside their plain forms, which live in tests/ as the oracles of the fast ones."""
+"""The methods' parts beside their plain forms, which live in tests/ as the oracles of the fast ones."""
 
 import argparse
 import copy
@@ -7,6 +7,7 @@ from functools import partial
 
 import cv2
 import numpy as np
+import plain_daf_ida
 import plain_ehtdi
 import torch
 from ehtdi_golden import keys_for, ours
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from mmuda.datasets import Pack, WeakStrongCrop
 from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
-from mmuda.models.losses import probability_contrast
+from mmuda.models.losses import berhu, cross_entropy, probability_contrast, self_information
 from mmuda.models.uda import UDASegmentor, ehtdi
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
@@ -176,6 +177,37 @@ def repeated_sgd(rounds: int, model: UDASegmentor, cfg: Config) -> Iterator[Row]
         yield compare('repeated SGD on the same: loop, fused', loop, fused, rounds, tolerance=1e-6)
 
 
+def depth_aware_losses(rounds: int, quick: bool) -> Iterator[Row]:
+    """DAF's losses, each forward and backward."""
+    classes = 16
+    (source, target) = ((48, 80), (32, 64)) if quick else ((760, 1280), (512, 1024))
+    label = torch.from_numpy(blocks(*source, 0, classes + 1))[None]
+    label[label == classes] = 255
+    depth, truth = (1 + 100 * torch.rand(1, 1, *size) for size in (target, source))
+    logits = {size: torch.randn(1, classes, *size) for size in (source, target)}
+
+    def gradient(function: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+        given = given.clone().requires_grad_()
+        return torch.autograd.grad(function(given), given)[0]
+
+    def scaled(function: Callable, *others: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda given: function(given, *others) * given.numel()  # as large as one pixel's
+
+    for name, forms, given, goal in (
+        ('cross entropy, mask and gather', (plain_daf_ida.cross_entropy, cross_entropy), (logits[source], label), 4),
+        ('berHu', (plain_daf_ida.berhu, berhu), (torch.rand_like(truth), truth), None),
+    ):
+        plain, fast = (partial(gradient, scaled(form, *given[1:]), given[0]) for form in forms)
+        size = 'x'.join(map(str, given[0].shape[1:]))
+        yield compare(f'{name} {size}', plain, fast, rounds, tolerance=1e-3, at_least=None if quick else goal)
+    plain, fast = (
+        partial(gradient, lambda given, form=form: (form(given) * depth**2).mean() * given.numel(), logits[target])
+        for form in (plain_daf_ida.self_information, self_information)
+    )
+    name = f'self-information x depth^2 {"x".join(map(str, logits[target].shape[1:]))}'
+    yield compare(name, plain, fast, rounds, tolerance=1.0)  # of gradients up to 10^4
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure and print."""
     np.random.seed(0)
@@ -191,4 +223,10 @@ def run(args: argparse.Namespace) -> None:
         *augmentation(rounds, quick, paper),
         *label_ids(rounds, quick),
     ]
-    report('parts', args.work_dir, table("EHTDI's parts", 'plain, ms', 'mmuda, ms', rows))
+    del model
+    tables = {
+        "EHTDI's parts": rows,
+        "DAF's losses, forward and backward": list(depth_aware_losses(rounds, quick)),
+    }
+    text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
+    report('parts', args.work_dir, text)
