@@ -68,7 +68,7 @@ def parse_args() -> argparse.Namespace:
     table.add_argument('--sheet', action='store_true', help='draw predictions of the first seed')
     for kind, module, what in (
         ('step', 'step', 'one training step beside its bare network passes'),
-        ('parts', 'parts', "EHTDI's parts beside their plain forms"),
+        ('parts', 'parts', "the methods' parts beside their plain forms"),
         ('eval', 'evaluation', "from a network's output to scores, beside mmseg"),
         ('offline', 'offline', "LDBE's pseudo-labels of one image beside their plain form"),
     ):

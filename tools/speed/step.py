@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmengine.optim import build_optim_wrapper
 from speed.measure import Row, alternate, has_bf16, markdown, report, table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmuda.models.losses import cross_entropy
@@ -46,13 +46,15 @@ def random_batch(cfg: Config, scale: float) -> dict[str, dict[str, Any]]:
 
 def _random_item(domain: dict, scale: float) -> dict[str, Any]:
     transforms = [dict(transform) for transform in domain['pipeline'] if not transform['type'].startswith('mmuda.Load')]
+    width, height = 2048, 1024
     for transform in transforms:
-        for key in {'mmuda.PillowResize': ['scale'], 'mmuda.WeakStrongCrop': ['size']}.get(transform['type'], []):
-            transform[key] = tuple(round(side * scale) for side in transform[key])
-    width, height = next(transform['scale'] for transform in transforms if transform['type'] == 'mmuda.PillowResize')
+        for key in SIZES.get(transform['type'], []):
+            transform[key] = (np.array(transform[key]) * scale).round().astype(int).tolist()
+        if transform['type'] == 'mmuda.PillowResize':
+            width, height = transform['scale']
     item = dict(img=np.random.randint(0, 256, (height, width, 3), np.uint8), name='noise', seg_fields=[])
     item['img_shape'] = item['ori_shape'] = (height, width)
-    if domain.get('with_labels', True):
+    if any(transform['type'] == 'mmuda.LoadLabels' for transform in domain['pipeline']):
         label = np.random.randint(0, 19, (10, 16), np.uint8)
         item['gt_seg_map'] = label[np.arange(height) * 10 // height][:, np.arange(width) * 16 // width]
         item['seg_fields'].append('gt_seg_map')
@@ -120,11 +122,11 @@ class Step:
         passes: list[Pass] = []
 
         def noting(network: Callable) -> Callable:
-            def noted(image: Tensor) -> Tensor | list[Tensor]:
+            def noted(image: Tensor, *which: nn.Module) -> Tensor | list[Tensor]:
                 label = torch.randint(0, 19, (len(image), *image.shape[-2:]), device=image.device)
-                one = Pass(network, image.detach(), label)
+                one = Pass(lambda image: network(image, *which), image.detach(), label)
                 passes.append(one)
-                output = network(image)
+                output = network(image, *which)
                 for number, logits in enumerate(_as_tuple(output)):
                     if logits.requires_grad:
                         logits.register_hook(lambda _, number=number: one.used.append(number))
