@@ -46,6 +46,7 @@ METHODS = {
     'ehtdi': {'EHTDI': 'ehtdi/minicity.py', 'EHTDI, AdaBN': 'ehtdi/minicity_adabn.py'},
     'ehtdi_edge': {'EHTDI edge': 'ehtdi/minicity_edge.py', 'EHTDI edge, AdaBN': 'ehtdi/minicity_edge_adabn.py'},
     'ehtdi_mit-b0': {'mit-b0 EHTDI': 'ehtdi/minicity_mit-b0.py'},
+    'ldbe': {'LD': 'ldbe/minicity_stage1_ld.py', 'LDBE': 'ldbe/minicity.py'},
     'adversarial': {
         'AdaptSegNet': 'baselines/minicity_adaptsegnet.py',
         'AdvEnt': 'baselines/minicity_advent.py',
@@ -58,7 +59,12 @@ METHODS = {
     },
 }
 # Training steps whose speed is measured: name -> config.
-STEPS = {'ehtdi': 'ehtdi/gta2city.py', 'ehtdi_edge': 'ehtdi/gta2city_edge.py'}
+STEPS = {
+    'ehtdi': 'ehtdi/gta2city.py',
+    'ehtdi_edge': 'ehtdi/gta2city_edge.py',
+    'ldbe_ld': 'ldbe/gta2city_stage1_ld.py',
+    'ldbe': 'ldbe/gta2city.py',
+}
 # Further rows for every network among them: name -> the end of its config's name, beside the network's ..._source.py.
 BASELINES = {'source-only': 'source', 'continued': 'continued', 'AdaBN': 'adabn', 'oracle': 'oracle'}
 

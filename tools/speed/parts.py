@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import plain_daf_ida
 import plain_ehtdi
+import plain_ldbe
 import torch
+import torch.nn.functional as F
 from ehtdi_golden import keys_for, ours
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -20,8 +22,8 @@ from torch import Tensor
 
 from mmuda.datasets import Pack, WeakStrongCrop
 from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
-from mmuda.models.losses import berhu, cross_entropy, probability_contrast, self_information
-from mmuda.models.uda import UDASegmentor, ehtdi
+from mmuda.models.losses import berhu, cross_entropy, nll, probability_contrast, self_information
+from mmuda.models.uda import UDASegmentor, ehtdi, ldbe
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
 
@@ -208,6 +210,51 @@ def depth_aware_losses(rounds: int, quick: bool) -> Iterator[Row]:
     yield compare(name, plain, fast, rounds, tolerance=1.0)  # of gradients up to 10^4
 
 
+def label_denoising(rounds: int, quick: bool) -> Iterator[Row]:
+    """LDBE's three losses on one map of logits, forward and backward."""
+    side = 40 if quick else 600
+    coarse = 4 * torch.randn(3, CLASSES, side // 8 + 1, side // 8 + 1)  # large areas, as those of a trained network
+    logits = F.interpolate(coarse, size=(side, side), mode='bilinear', align_corners=True)
+    selected = torch.from_numpy(np.stack([blocks(side, side, 0, 5) for _ in range(3)])) == 0
+    label = torch.where(selected, torch.from_numpy(np.stack([blocks(side, side, 0, CLASSES) for _ in range(3)])), 255)
+
+    def shared(logits: Tensor, rank: int) -> list[Tensor]:
+        log_prob = logits.log_softmax(1)
+        prob = log_prob.exp()
+        return [nll(log_prob, label), ldbe.double_softmax_entropy(prob).mean(), ldbe.negative_learning(prob, rank)]
+
+    def gradients(function: Callable, rank: int) -> list[Tensor]:
+        leaf = logits.clone().requires_grad_()
+        terms = function(leaf, rank)
+        return [*(term.detach() for term in terms), *torch.autograd.grad(sum(terms), leaf)]
+
+    for rank in (6, 9, 12):
+        yield compare(
+            f'three losses 3x{CLASSES}x{side}x{side}, rank {rank}: each by itself, one log-softmax',
+            partial(gradients, lambda leaf, rank: plain_ldbe.label_denoising(leaf, label, rank), rank),
+            partial(gradients, shared, rank),
+            rounds,
+            tolerance=1e-5,
+            at_least=1.5,
+        )
+
+
+def target_mix(rounds: int, quick: bool) -> Iterator[Row]:
+    """LDBE's class mix of images, labels and confidences."""
+    side = 40 if quick else 600
+    image, conf = torch.randn(3, 3, side, side), torch.rand(3, side, side)
+    label = torch.from_numpy(np.stack([blocks(side, side, 0, CLASSES) for _ in range(3)]))
+    order = np.stack([np.argsort(np.random.rand(CLASSES)) for _ in label])
+    keys = torch.cat([torch.ones(3, 1), torch.from_numpy(order.argsort(1))], 1)
+    assert all(len(one.unique()) == CLASSES for one in label)  # so that positions in the permutation are classes
+    yield compare(
+        f'class mix of 3x{side}x{side}: loops over classes, tables',
+        lambda: plain_ldbe.class_mix(image, label, conf, order)[-1],
+        lambda: ldbe.class_mix(image, label, conf, keys),
+        rounds,
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure and print."""
     np.random.seed(0)
@@ -226,7 +273,8 @@ def run(args: argparse.Namespace) -> None:
     del model
     tables = {
         "EHTDI's parts": rows,
-        "DAF's losses, forward and backward": list(depth_aware_losses(rounds, quick)),
+        "LDBE's parts, losses forward and backward": [*label_denoising(rounds, quick), *target_mix(rounds, quick)],
+        "DAF's losses, forward and backward": [*depth_aware_losses(rounds, quick)],
     }
     text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
     report('parts', args.work_dir, text)

@@ -25,6 +25,13 @@ from mmuda.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
+# What a transform is told in pixels.
+SIZES = {
+    'mmuda.PillowResize': ('scale',),
+    'mmuda.WeakStrongCrop': ('size',),
+    'mmuda.ShortSideRandomScaleCrop': ('short_side', 'crop'),
+}
+
 
 def build(cfg: Config) -> UDASegmentor:
     """A config's model with random weights."""
@@ -46,13 +53,15 @@ def random_batch(cfg: Config, scale: float) -> dict[str, dict[str, Any]]:
 
 def _random_item(domain: dict, scale: float) -> dict[str, Any]:
     transforms = [dict(transform) for transform in domain['pipeline'] if not transform['type'].startswith('mmuda.Load')]
+    width, height = 2048, 1024
     for transform in transforms:
-        for key in {'mmuda.PillowResize': ['scale'], 'mmuda.WeakStrongCrop': ['size']}.get(transform['type'], []):
-            transform[key] = tuple(round(side * scale) for side in transform[key])
-    width, height = next(transform['scale'] for transform in transforms if transform['type'] == 'mmuda.PillowResize')
+        for key in SIZES.get(transform['type'], ()):
+            transform[key] = (np.array(transform[key]) * scale).round().astype(int).tolist()
+        if transform['type'] == 'mmuda.PillowResize':
+            width, height = transform['scale']
     item = dict(img=np.random.randint(0, 256, (height, width, 3), np.uint8), name='noise', seg_fields=[])
     item['img_shape'] = item['ori_shape'] = (height, width)
-    if domain.get('with_labels', True):
+    if any(transform['type'] == 'mmuda.LoadLabels' for transform in domain['pipeline']):
         label = np.random.randint(0, 19, (10, 16), np.uint8)
         item['gt_seg_map'] = label[np.arange(height) * 10 // height][:, np.arange(width) * 16 // width]
         item['seg_fields'].append('gt_seg_map')
