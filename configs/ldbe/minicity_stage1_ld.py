@@ -5,16 +5,11 @@ _base_ = [
 ]
 recipe = [
     dict(type='Train', name='source', config='../baselines/minicity_source.py'),
-    *[
-        stage
-        for before, name, prop in (('source', 'ld1', 0.2), ('ld1', 'ld2', 0.25))
-        for stage in (
-            dict(
-                type='PseudoLabels', name=f'{name}_labels', checkpoint=f'{before}.last',
-                selector=dict(type='GlobalLocal', prop=prop), bn_mode='batch'),
-            dict(type='Train', name=name, load_from=f'{before}.last', labels=f'{name}_labels'),
-        )
-    ],
+    dict(
+        type='PseudoLabels', name='ld_labels', config='minicity_stage1_ld.py', checkpoint='source.last',
+        selector=dict(type='GlobalLocal', prop=0.5), bn_mode='batch'),
+    dict(
+        type='Train', name='ld', config='minicity_stage1_ld.py', load_from='source.last', labels='ld_labels'),
 ]
 model = dict(
     type='mmuda.LabelDenoising',
@@ -36,6 +31,7 @@ train_dataloader = dict(
             ])))
 train_cfg = dict(max_iters=300, val_interval=300)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=1201, by_epoch=False)]
+optim_wrapper = dict(optimizer=dict(lr=1e-4))  # of a network that is trained already
 # Nothing of the source and no label of the target's training images may be opened; the log says at the end what was.
 custom_hooks = [
     *_base_.custom_hooks,
