@@ -163,8 +163,15 @@ def test_variants_of_ldbe() -> None:
     assert changes('synthia2city', 'gta2city') == {'recipe.0.config': 'synthia2city_stage0_source.py'}
     source = changes('synthia2city_stage0_source', 'gta2city_stage0_source')
     assert source == {'train_dataloader.dataset.source.type': 'mmuda.SYNTHIADataset'}
-    for name in ('gta2city', 'minicity'):  # method and learning rate aside, a keys' transform is all that boundary enhancement adds
-        added = {key for key in changes(name, f'{name}_stage1_ld') if not key.startswith(('model.', 'recipe.', 'optim_wrapper.'))}
+    for name in (
+        'gta2city',
+        'minicity',
+    ):  # method and learning rate aside, a keys' transform is all that boundary enhancement adds
+        added = {
+            key
+            for key in changes(name, f'{name}_stage1_ld')
+            if not key.startswith(('model.', 'recipe.', 'optim_wrapper.'))
+        }
         assert {key.rpartition('.')[0] for key in added} == {
             f'train_dataloader.dataset.target.pipeline.{place}' for place in (4, 5)
         }

@@ -3,9 +3,10 @@
 On a shared machine wall time and single runs say little; the ratio of two neighbouring measurements does.
 """
 
+import ctypes
 import datetime
 import platform
-import resource
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,9 +101,16 @@ def peak_memory(function: Callable[[], object]) -> float:
 
 
 def _send_peak(function: Callable[[], object], sender: Connection) -> None:
-    before = int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed earlier would be used again, unseen
+    Path('/proc/self/clear_refs').write_text('5')  # the peak so far was the parent's
+    before = _peak()
     function()
-    sender.send(max(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, 1) / 2**20)
+    sender.send((_peak() - before) / 2**10)
+
+
+def _peak() -> int:
+    """KB of this process's largest resident set."""
+    return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1])
 
 
 def cpu_fact(name: str) -> str:
