@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import torch
@@ -56,6 +57,7 @@ def load(options: dict) -> Callable[..., Config]:
         cfg.minicity = dict(cfg.minicity, **SMALL_CITY)
         sizes = {key: value for key, value in options.items() if not key.startswith(('minicity', 'model'))}
         cfg.merge_from_dict({**tiny(cfg), **sizes, **more})
+        cfg.experiment_name = uuid4().hex  # runners of one name and second share their loggers
         return cfg
 
     return read

@@ -132,6 +132,8 @@ class Stage:
         """The config it runs with."""
         cfg = copy.deepcopy(self.cfg)
         cfg.work_dir = str(self.work_dir)
+        # MMEngine keeps loggers and log values by this name and the second; two short stages shared them.
+        cfg.experiment_name = os.path.abspath(self.work_dir)
         cfg.randomness = dict(cfg.get('randomness', {}), seed=self.seed)
         cfg.launcher = 'pytorch' if is_distributed() else 'none'  # whichever it was, the processes have met
         return cfg
