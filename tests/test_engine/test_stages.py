@@ -121,6 +121,12 @@ def test_what_is_continued_holds_the_state_of_a_run(load_recipe, written, tmp_pa
         load_recipe(config, tmp_path / 'run', init={'one': bare})
     with pytest.raises(RecipeError, match=r'from iteration 4 on: its train_cfg.max_iters=4 has to be larger'):
         load_recipe(config, tmp_path / 'run', FOUR, init={'one': finished})
+    five = {**FOUR, 'two:train_cfg.max_iters': 5}
+    nothing_to_do = load_recipe(config, tmp_path / 'run', five, init={'one': finished})
+    nothing_to_do.stages[2].cfg.train_cfg.max_iters = 4  # behind the check's back
+    with pytest.raises(RecipeError, match=r'stage two left no last in .*02_two: .* before its train_cfg.max_iters'):
+        nothing_to_do.run()
+    assert stamp(tmp_path / 'run/02_two')['status'] == 'running'
 
 
 # ------------------------------------------------------------------------------------------------------------- rounds
