@@ -51,7 +51,7 @@ class DAF(Adversarial):
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, (N, C, H, W) without gradient."""
         logits, depth = self.logits_and_depth(source['image'])
-        self.note(student_on_source=logits)
+        self.note(student_on_source=logits, depth_on_source=depth)
         terms = {
             'loss_seg': cross_entropy(logits, source['label']),
             'loss_depth': self.depth_weight * berhu(depth, source['depth']),
@@ -61,6 +61,7 @@ class DAF(Adversarial):
     def target_pass(self, target: Batch) -> tuple[Losses, Tensor]:
         """The same on the target; the adversarial term reaches the student through entropy and depth."""
         logits, depth = self.logits_and_depth(target['image'])
+        self.note(depth_on_target=depth)
         seen = self.disc_input(logits) * depth**self.target_depth_power
         return {'loss_adv': self.adv_weight * self.judge(seen, SOURCE)}, seen.detach()
 
