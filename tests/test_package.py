@@ -85,9 +85,10 @@ def test_readme_is_finished_and_its_paths_exist():
 def test_a_page_of_configs_names_files_that_exist(page):
     text = page.read_text()
     paths = re.findall(r'\]\((?!http|#)([^)#]+)', text)
-    paths += [name for name in re.findall(r'`(\w+\.py)`', text) if not (ROOT / 'mmuda/models/uda' / name).is_file()]
     assert paths
     assert not [path for path in paths if not (page.parent / path).exists()]
+    there = {file.name for folder in ('configs', 'mmuda') for file in (ROOT / folder).rglob('*.py')}
+    assert set(re.findall(r'`([\w-]+\.py)`', text)) <= there
 
 
 def test_every_model_of_the_index_has_its_config():
