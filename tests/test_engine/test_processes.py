@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
-from helpers import ROOT, TINY_NECK, run_tool, tensors
+from helpers import ROOT, TINY_NECK, fresh_model, fresh_optimizer, run_tool, tensors
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
@@ -18,10 +18,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmuda.engine.optimizers import NetworkOptimConstructor
 from mmuda.engine.recipe import Recipe
-from mmuda.models.uda import UDASegmentor
-from mmuda.registry import DATASETS, MODELS
+from mmuda.registry import DATASETS
 from mmuda.utils.checkpoint import load_safe
 from mmuda.utils.distributed import LaunchError, averaged_statistics, flat_statistics, launch
 
@@ -42,18 +40,6 @@ def _enter(rank: int, work: Callable[..., None], folder: Path, *args: object) ->
     torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
     work(folder, *args)
     torch.distributed.destroy_process_group()
-
-
-def method(cfg: Config) -> UDASegmentor:
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    return model.train()
-
-
-def optimizer(cfg: Config) -> NetworkOptimConstructor:
-    settings = {key: value for key, value in cfg.optim_wrapper.items() if key not in ('constructor', 'paramwise_cfg')}
-    return NetworkOptimConstructor(settings, cfg.optim_wrapper.get('paramwise_cfg'))
 
 
 def batch(cfg: Config, numbers: Iterator[int]) -> dict:
@@ -86,11 +72,11 @@ def daf(load) -> Config:
 
 def _gradients(cfg: Config, data: dict) -> dict[str, Tensor]:
     """Of one step with batch norm in eval mode."""
-    model = method(cfg)
+    model = fresh_model(cfg)
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()
-    model.train_step(data, optimizer(cfg)(model))
+    model.train_step(data, fresh_optimizer(cfg, model))
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -143,8 +129,8 @@ def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
 
 
 def _train_ten(folder: Path, cfg: Config) -> None:
-    model = method(cfg)
-    wrapper = optimizer(cfg)(model)
+    model = fresh_model(cfg)
+    wrapper = fresh_optimizer(cfg, model)
     data = batch(cfg, range(get_rank() * 2, get_rank() * 2 + 2))
     losses = [model.train_step(data, wrapper)['loss'] for _ in range(10)]
     own = flat_statistics(model)

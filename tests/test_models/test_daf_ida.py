@@ -8,6 +8,7 @@ import plain_daf_ida
 import pytest
 import torch
 import toy_networks
+from helpers import fresh_model
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.optim import OptimWrapperDict, PolyLR
@@ -321,12 +322,10 @@ def test_maps_grow_with_the_powers_of_depth() -> None:
 
 def test_the_sheet_shows_depth_predicted_and_true(load, city: Path) -> None:
     cfg = load('daf_ida/minicity_stage1_daf.py')
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
+    model = fresh_model(cfg)
     model.notes = {}
     data = default_collate([DATASETS.build(cfg.train_dataloader.dataset)[0]])
-    [*_] = model.train().parts(model.data_preprocessor(data, training=True))
+    [*_] = model.parts(model.data_preprocessor(data, training=True))
     [row] = picture_rows(model, data, model.notes)
     wanted = ['source', 'source label', 'source depth', 'target', 'student on target']
     assert list(row) == [*wanted, 'student on source', 'depth on source', 'depth on target']
