@@ -178,6 +178,7 @@ class MethodTester:
         with pytest.raises(FloatingPointError, match='iteration 4: loss became NaN'):
             runner.train()
         assert [file.name for file in tmp_path.glob('*.pth')] == ['iter_2.pth']
+        runner.call_hook('after_run')  # a firewall stands as long as its hook lives, or until this
 
     # -------------------------------------------------------------------------------------------------- prediction
 
