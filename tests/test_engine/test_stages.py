@@ -269,16 +269,11 @@ def test_mistakes_in_an_offline_stage(written, tmp_path: Path, entry: str, messa
 
 
 def test_an_option_reaches_what_the_recipe_does_not_say() -> None:
-    def settings(name: str, **options: object) -> dict:
-        config = ROOT / 'configs/daf_ida/synthia2city_16.py'
-        stages = Recipe.load(
-            config, 'nowhere', options={f'ranking:{key}': value for key, value in options.items()}
-        ).stages
-        return next(stage.settings.to_dict() for stage in stages if stage.name == name)
-
-    assert settings('ranking') == {'ratio': 0.66}
-    assert settings('ranking', easy_list='cityscapes_easy.txt')['easy_list'] == 'cityscapes_easy.txt'
-    assert 'easy_list' not in settings('labels1', easy_list='cityscapes_easy.txt')
+    options = {'ranking:easy_list': 'cityscapes_easy.txt'}
+    recipe = Recipe.load(ROOT / 'configs/daf_ida/synthia2city_16.py', 'nowhere', options=options)
+    settings = {stage.name: stage.settings.to_dict() for stage in recipe.stages}
+    assert settings['ranking'] == {'ratio': 0.66, 'easy_list': 'cityscapes_easy.txt'}
+    assert 'easy_list' not in settings['labels1']
 
 
 def test_labels_need_a_target(written, tmp_path: Path) -> None:
