@@ -21,6 +21,6 @@ def metres(inverse: Tensor) -> Tensor:
     return (65536 / inverse.clamp(min=1) - 1) / 100
 
 
-def nearness(metres: Tensor) -> Tensor:
-    """Depth for pictures: 1 at one metre and nearer, 0 at the farthest, by the logarithm of the metres."""
-    return 1 - metres.clamp(1, FARTHEST).log() / math.log(FARTHEST)
+def nearness(depth: Tensor) -> Tensor:
+    """Metres of depth for pictures: 1 at one metre and nearer, 0 at the farthest, by the logarithm."""
+    return 1 - depth.clamp(1, FARTHEST).log() / math.log(FARTHEST)
