@@ -297,9 +297,10 @@ def test_infer_stops_at_the_first_mistake(infer, network, pictures: Path, tmp_pa
 @pytest.fixture
 def deep_network(load, tmp_path: Path) -> tuple[Path, Path]:
     """The same of a network that predicts depth."""
-    config, checkpoint = save_network(load('daf_ida/minicity_stage2_isl.py'), tmp_path)
+    sizes = {key: (128, 64) for key in ('test_pipeline.1.scale', 'test_dataloader.dataset.pipeline.2.scale')}
+    config, checkpoint = save_network(load('daf_ida/minicity_stage2_isl.py', **sizes), tmp_path)
     content = torch.load(checkpoint)
-    content['state_dict']['student.neck.conv_depth.weight'] *= 500  # a fresh one sees the same everywhere
+    content['state_dict']['student.neck.conv_depth.weight'] *= 20000  # a fresh one sees the same everywhere
     content['state_dict']['student.neck.conv_depth.bias'] += 100
     torch.save(content, checkpoint)
     return config, checkpoint
