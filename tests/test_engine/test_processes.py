@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
-from helpers import ROOT, run_tool
+from helpers import ROOT, run_tool, tensors
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
@@ -172,14 +172,6 @@ def _run(folder: Path, options: dict, work_dir: str, death: tuple[str, int] | No
         ROOT / 'configs/ehtdi/minicity.py', folder / work_dir, options=options | CROPS | more, resume=True
     )
     recipe.run()
-
-
-def tensors(node: object, name: str = '') -> dict[str, Tensor]:
-    """Every tensor of a checkpoint by its place in it, times aside."""
-    if isinstance(node, Tensor):
-        return {} if 'time' in name else {name: node}
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
-    return {place: tensor for key, item in items for place, tensor in tensors(item, f'{name}.{key}').items()}
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """What stages are given and hand over: labels, weights, the state of a run; rounds; offline steps that are killed."""
 
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, SMALL_CITY, actions, assert_equal_runs, die, run_and_die, stamp
+from helpers import ROOT, SMALL_CITY, actions, assert_equal_labels, assert_equal_runs, run_and_die, stamp, write_and_die
 
 from mmuda.engine.recipe import Recipe
 from mmuda.engine.stages import RecipeError
@@ -164,32 +162,6 @@ def test_rounds(load_recipe, tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------ offline stages, parts of a recipe
-
-
-def write_and_die(recipe: Recipe, stage: str, files: int) -> None:
-    """Run in a process that gets a SIGKILL when an offline stage has written some label files."""
-
-    def work() -> None:
-        plain, written = os.replace, []
-
-        def replace(source: str, target: str) -> None:
-            plain(source, target)
-            if Path(target).suffix == '.png' and stage in str(target):
-                written.append(target)
-            if len(written) == files:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        os.replace = replace
-        recipe.run()
-
-    die(work)
-
-
-def assert_equal_labels(one: Path, two: Path) -> None:
-    files = sorted(file.relative_to(one) for file in one.rglob('*.png'))
-    assert len(files) == SMALL_CITY['target_train']
-    assert files == sorted(file.relative_to(two) for file in two.rglob('*.png'))
-    assert all((one / file).read_bytes() == (two / file).read_bytes() for file in files)
 
 
 @pytest.mark.slow
