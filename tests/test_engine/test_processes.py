@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
-from helpers import ROOT, run_tool, tensors
+from helpers import ROOT, TINY_NECK, run_tool, tensors
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
@@ -59,9 +59,9 @@ def optimizer(cfg: Config) -> NetworkOptimConstructor:
 def batch(cfg: Config, numbers: Iterator[int]) -> dict:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     data = default_collate([dataset[number] for number in numbers])
-    for name in data['source'].keys() & {'label', 'weak_label'}:
-        label = data['source'][name]
-        label[label == 255] = 0  # a mean over pixels is a mean over samples when none is ignored
+    for domain in data.values():
+        for name in domain.keys() & {'label', 'weak_label'}:
+            domain[name][domain[name] == 255] = 0  # a mean over pixels is one over samples when none is ignored
     return data
 
 
@@ -74,6 +74,11 @@ def cfg(load) -> Config:
 @pytest.fixture
 def adversarial(load) -> Config:
     return load('baselines/minicity_advent.py')
+
+
+@pytest.fixture
+def daf(load) -> Config:
+    return load('daf_ida/minicity_stage1_daf.py')
 
 
 # ------------------------------------------------------------------------------------------------------- one step
@@ -107,6 +112,22 @@ def test_two_processes_have_a_discriminators_gradients_of_the_joint_batch(advers
     assert any(name.startswith('discriminator.') for name in _compare_gradients(adversarial, tmp_path))
 
 
+def test_two_processes_have_the_gradients_of_depth_of_the_joint_batch(daf: Config, tmp_path: Path) -> None:
+    daf.model.update(gan_loss='least_squares', depth_weight=0.0)  # berHu's limit is that of a process's own batch
+    daf.model.student.neck.depth_size = (8, 16)
+    found = _compare_gradients(daf, tmp_path)
+    assert {name.split('.')[0] for name in found} == {'student', 'discriminator'}
+    assert 'student.neck.conv_depth.weight' in found  # by the adversarial term
+
+
+@pytest.mark.parametrize('name', ['baselines/minicity_minent.py', 'daf_ida/minicity_stage2_isl.py'])
+def test_two_processes_have_the_gradients_of_the_other_baselines(load, tmp_path: Path, name: str) -> None:
+    cfg = load(name)
+    cfg.train_dataloader.dataset.target.with_labels = 'isl' in name  # the truth in place of pseudo-labels
+    found = _compare_gradients(cfg, tmp_path)
+    assert not any(name.startswith('student.neck.conv_depth') for name in found)  # nothing there on both: no decay
+
+
 def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
     joint = _gradients(cfg, batch(cfg, range(4)))
     in_two_processes(_save_gradients, tmp_path, cfg)
@@ -135,7 +156,7 @@ def _train_ten(folder: Path, cfg: Config) -> None:
     torch.save(dict(losses=losses, own=own, mean=mean, parameters=parameters, steps=steps), folder / f'{get_rank()}.pt')
 
 
-@pytest.mark.parametrize(('settings', 'beside'), [('cfg', 'teacher'), ('adversarial', 'discriminator')])
+@pytest.mark.parametrize(('settings', 'beside'), [('cfg', 'teacher'), ('daf', 'discriminator')])
 def test_processes_stay_equal_but_for_their_statistics(
     settings: str, beside: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -156,35 +177,44 @@ def test_processes_stay_equal_but_for_their_statistics(
 # ---------------------------------------------------------------------------------------------------- whole runs
 
 
-def _run(folder: Path, options: dict, work_dir: str, death: tuple[str, int] | None) -> None:
+METHODS = {'ehtdi/minicity.py': ('01_ehtdi', CROPS), 'daf_ida/minicity_stage1_daf.py': ('01_daf', TINY_NECK)}
+
+
+def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[str, int] | None) -> None:
     """Train the recipe; die, both processes, at an event of an iteration of the last stage."""
+    stage, settings = METHODS[config]
     more = {'train_cfg.max_iters': 6, 'train_cfg.val_interval': 4, 'default_hooks.checkpoint.interval': 2}
     more |= {'source:train_cfg.max_iters': 1, 'train_dataloader.batch_size': 1, 'default_hooks.logger.interval': 3}
     plain = Runner.call_hook
 
     def call_hook(self: Runner, name: str, **kwargs) -> None:
-        if (name, self.iter) == death and '01_ehtdi' in self.work_dir:
+        if (name, self.iter) == death and stage in self.work_dir:
             os.kill(os.getpid(), signal.SIGKILL)
         plain(self, name, **kwargs)
 
     Runner.call_hook = call_hook
-    recipe = Recipe.load(
-        ROOT / 'configs/ehtdi/minicity.py', folder / work_dir, options=options | CROPS | more, resume=True
-    )
-    recipe.run()
+    Recipe.load(ROOT / 'configs' / config, folder / work_dir, options=options | settings | more, resume=True).run()
 
 
 @pytest.mark.parametrize(
-    'death', [('after_val_epoch', 4), *(pytest.param(d, marks=pytest.mark.slow) for d in (('before_train_iter', 3),))]
+    ('config', 'death'),
+    [
+        ('ehtdi/minicity.py', ('after_val_epoch', 4)),
+        pytest.param('ehtdi/minicity.py', ('before_train_iter', 3), marks=pytest.mark.slow),
+        pytest.param('daf_ida/minicity_stage1_daf.py', ('before_train_iter', 3), marks=pytest.mark.slow),
+    ],
 )
-def test_two_killed_processes_resume_exactly(options: dict, tmp_path: Path, death: tuple[str, int]) -> None:
-    in_two_processes(_run, tmp_path / 'a', options, 'run', None)
-    whole = load_safe(tmp_path / 'a/run/01_ehtdi/iter_6.pth')
+def test_two_killed_processes_resume_exactly(
+    options: dict, tmp_path: Path, config: str, death: tuple[str, int]
+) -> None:
+    in_two_processes(_run, tmp_path / 'a', config, options, 'run', None)
+    stage, _ = METHODS[config]
+    whole = load_safe(tmp_path / f'a/run/{stage}/iter_6.pth')
     with pytest.raises(mp.ProcessExitedException):
-        in_two_processes(_run, tmp_path / 'b', options, 'run', death)
+        in_two_processes(_run, tmp_path / 'b', config, options, 'run', death)
     (tmp_path / 'b/store').unlink()
-    in_two_processes(_run, tmp_path / 'b', options, 'run', None)
-    resumed = load_safe(tmp_path / 'b/run/01_ehtdi/iter_6.pth')
+    in_two_processes(_run, tmp_path / 'b', config, options, 'run', None)
+    resumed = load_safe(tmp_path / f'b/run/{stage}/iter_6.pth')
     one, two = tensors(whole), tensors(resumed)
     assert one.keys() == two.keys()
     torch.testing.assert_close(one, two, rtol=0, atol=0, equal_nan=True)  # a class that no image shows scores nan
