@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
@@ -70,18 +71,23 @@ def die(work: Callable[[], object]) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
+def kill_at(event: str, iteration: int, stage: str) -> None:
+    """Let this process get a SIGKILL when a stage comes to an event at an iteration."""
+    plain = Runner.call_hook
+
+    def call_hook(self: Runner, name: str, **kwargs: object) -> None:
+        if name == event and self.iter == iteration and self.work_dir.endswith(stage):
+            os.kill(os.getpid(), signal.SIGKILL)
+        plain(self, name, **kwargs)
+
+    Runner.call_hook = call_hook
+
+
 def run_and_die(recipe: Recipe, event: str, iteration: int, stage: str) -> None:
     """Run in a process that gets a SIGKILL when a stage comes to an event at an iteration."""
 
     def work() -> None:
-        plain = Runner.call_hook
-
-        def call_hook(self: Runner, name: str, **kwargs: object) -> None:
-            if name == event and self.iter == iteration and self.work_dir.endswith(stage):
-                os.kill(os.getpid(), signal.SIGKILL)
-            plain(self, name, **kwargs)
-
-        Runner.call_hook = call_hook
+        kill_at(event, iteration, stage)
         recipe.run()
 
     die(work)
@@ -104,6 +110,24 @@ def write_and_die(recipe: Recipe, stage: str, files: int) -> None:
         recipe.run()
 
     die(work)
+
+
+def in_two_processes(work: Callable[..., None], folder: Path, *args: object) -> None:
+    """Call ``work(folder, *args)`` in two processes that have met; ends with an exception if one of them fails."""
+    folder.mkdir(exist_ok=True)
+    (folder / 'store').unlink(missing_ok=True)
+    mp.start_processes(_enter, args=(work, folder, *args), nprocs=2, start_method='fork')
+
+
+def _enter(rank: int, work: Callable[..., None], folder: Path, *args: object) -> None:
+    store = f'file://{folder}/store'
+    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
+    work(folder, *args)
+    torch.distributed.destroy_process_group()
+
+
+KILLED = (mp.ProcessExitedException, mp.ProcessRaisedException)
+"""How :func:`in_two_processes` ends when both are killed: the second one may miss the first one before."""
 
 
 def logged(folder: Path) -> dict[tuple, dict]:

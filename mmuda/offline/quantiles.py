@@ -83,7 +83,8 @@ class ClassQuantiles:
         """Integers (n,) int32 in the order of the confidences, from 0 at the window's start."""
         if self.lowest is None:
             return (conf * BINS).int().clamp_(max=BINS - 1)
-        return conf.view(torch.int32) - self.lowest.index_select(0, label)  # positive floats are ordered like their bit patterns
+        # Positive floats are ordered like their bit patterns.
+        return conf.view(torch.int32) - self.lowest.index_select(0, label)
 
     def _window_key(self) -> Tensor:
         """Key of the value at each class's rank (C,)."""
