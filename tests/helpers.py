@@ -112,22 +112,22 @@ def write_and_die(recipe: Recipe, stage: str, files: int) -> None:
     die(work)
 
 
-def in_two_processes(work: Callable[..., None], folder: Path, *args: object) -> None:
-    """Call ``work(folder, *args)`` in two processes that have met; ends with an exception if one of them fails."""
+def in_processes(work: Callable[..., object], folder: Path, *args: object, count: int = 2) -> None:
+    """Call ``work(folder, *args)`` in processes that have met; ends with an exception if one of them fails."""
     folder.mkdir(exist_ok=True)
     (folder / 'store').unlink(missing_ok=True)
-    mp.start_processes(_enter, args=(work, folder, *args), nprocs=2, start_method='fork')
+    mp.start_processes(_enter, args=(count, work, folder, *args), nprocs=count, start_method='fork')
 
 
-def _enter(rank: int, work: Callable[..., None], folder: Path, *args: object) -> None:
+def _enter(rank: int, count: int, work: Callable[..., object], folder: Path, *args: object) -> None:
     store = f'file://{folder}/store'
-    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
+    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=count)
     work(folder, *args)
     torch.distributed.destroy_process_group()
 
 
 KILLED = (mp.ProcessExitedException, mp.ProcessRaisedException)
-"""How :func:`in_two_processes` ends when both are killed: the second one may miss the first one before."""
+"""How :func:`in_processes` ends when all are killed: one may miss another before."""
 
 
 def logged(folder: Path) -> dict[tuple, dict]:

@@ -15,7 +15,7 @@ from helpers import (
     actions,
     assert_equal_labels,
     assert_equal_runs,
-    in_two_processes,
+    in_processes,
     kill_at,
     run_and_die,
     write_and_die,
@@ -66,7 +66,7 @@ def test_the_source_is_not_needed(load: Callable[..., Recipe], tmp_path: Path, p
     if processes == 1:
         load('a').run()
     else:
-        in_two_processes(lambda _: load('a').run(), tmp_path)
+        in_processes(lambda _: load('a').run(), tmp_path)
     run = tmp_path / 'a/run'
     for stage in STAGES:
         logs = '\n'.join(log.read_text() for log in (run / stage).rglob('*.log'))
@@ -136,10 +136,10 @@ def test_two_processes(load: Callable[..., Recipe], tmp_path: Path, start: str, 
         recipe('killed').run()
 
     recipe('one', labelled).run()
-    in_two_processes(lambda _: recipe('whole').run(), tmp_path)
+    in_processes(lambda _: recipe('whole').run(), tmp_path)
     with pytest.raises(KILLED):
-        in_two_processes(killed, tmp_path)
-    in_two_processes(lambda _: recipe('killed').run(), tmp_path)
+        in_processes(killed, tmp_path)
+    in_processes(lambda _: recipe('killed').run(), tmp_path)
     one, whole, killed_run = (tmp_path / name / 'run' for name in ('one', 'whole', 'killed'))
     assert_equal_labels(one / labelled, whole / labelled)
     assert_equal_labels(one / labelled, killed_run / labelled)

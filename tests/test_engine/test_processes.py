@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import KILLED, ROOT, TINY_NECK, in_two_processes, kill_at, run_tool, tensors
+from helpers import KILLED, ROOT, TINY_NECK, in_processes, kill_at, run_tool, tensors
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
@@ -132,7 +132,7 @@ def test_two_processes_have_ldbes_gradients_of_the_joint_batch(
 
 def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
     joint = _gradients(cfg, batch(cfg, range(4)))
-    in_two_processes(_save_gradients, tmp_path, cfg)
+    in_processes(_save_gradients, tmp_path, cfg)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert first.keys() == second.keys() == joint.keys()
     for name, gradient in joint.items():
@@ -162,7 +162,7 @@ def _train_ten(folder: Path, cfg: Config) -> None:
 def test_processes_stay_equal_but_for_their_statistics(
     settings: str, beside: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    in_two_processes(_train_ten, tmp_path, request.getfixturevalue(settings))
+    in_processes(_train_ten, tmp_path, request.getfixturevalue(settings))
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert first['losses'] == second['losses']
     assert any(name.startswith(beside) for name in first['parameters'])
@@ -203,12 +203,12 @@ def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[s
 def test_two_killed_processes_resume_exactly(
     options: dict, tmp_path: Path, config: str, death: tuple[str, int]
 ) -> None:
-    in_two_processes(_run, tmp_path / 'a', config, options, 'run', None)
+    in_processes(_run, tmp_path / 'a', config, options, 'run', None)
     stage, _ = METHODS[config]
     whole = load_safe(tmp_path / f'a/run/{stage}/iter_6.pth')
     with pytest.raises(KILLED):
-        in_two_processes(_run, tmp_path / 'b', config, options, 'run', death)
-    in_two_processes(_run, tmp_path / 'b', config, options, 'run', None)
+        in_processes(_run, tmp_path / 'b', config, options, 'run', death)
+    in_processes(_run, tmp_path / 'b', config, options, 'run', None)
     resumed = load_safe(tmp_path / f'b/run/{stage}/iter_6.pth')
     one, two = tensors(whole), tensors(resumed)
     assert one.keys() == two.keys()
