@@ -1,5 +1,6 @@
 """What several test files use: paths, the small city, and runs of the real commands."""
 
+import copy
 import json
 import multiprocessing
 import os
@@ -12,10 +13,12 @@ from pathlib import Path
 import torch
 import torch.multiprocessing as mp
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from mmuda.engine.recipe import Recipe
+from mmuda.models.uda import UDASegmentor
 from mmuda.registry import MODELS
 from mmuda.utils.checkpoint import load_safe
 
@@ -174,10 +177,21 @@ def tensors(node: object, name: str = '') -> dict[str, Tensor]:
     return {place: tensor for key, item in items for place, tensor in tensors(item, f'{name}.{key}').items()}
 
 
-def save_network(cfg: Config, folder: Path) -> tuple[Path, Path]:
-    """The config and a fresh network of it as files, for tools that take a trained one."""
+def fresh_model(cfg: Config) -> UDASegmentor:
+    """A config's model with the same random weights each time, in train mode; seeds what a step draws, too."""
+    set_random_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    torch.save({'state_dict': model.state_dict()}, folder / 'network.pth')
+    return model.train()
+
+
+def fresh_optimizer(cfg: Config, model: UDASegmentor) -> OptimWrapper | OptimWrapperDict:
+    """The optimisers that a config gives a model."""
+    return build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+
+
+def save_network(cfg: Config, folder: Path) -> tuple[Path, Path]:
+    """The config and a fresh network of it as files, for tools that take a trained one."""
+    torch.save({'state_dict': fresh_model(cfg).state_dict()}, folder / 'network.pth')
     cfg.dump(folder / 'config.py')
     return folder / 'config.py', folder / 'network.pth'

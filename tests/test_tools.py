@@ -8,15 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from helpers import ROOT, SMALL_CITY, TINY, run_tool, save_network, stamp
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer, init_model
 from PIL import Image
 
+from mmuda.datasets import CityscapesDataset, LoadDepth, LoadImage
+from mmuda.datasets.transforms.loading import decode_centimetres
 from mmuda.engine.recipe import RecipeError, find_checkpoint
+from mmuda.evaluation import depth_scores
+from mmuda.utils.inference import Predictor
 
 SMALL = {
     **TINY,
@@ -285,6 +292,54 @@ def test_infer_stops_at_the_first_mistake(infer, network, pictures: Path, tmp_pa
     (pictures / 'a/one.JPG').write_bytes(b'no picture')
     fails(r'one\.JPG: empty, broken or cut-off image', pictures)
     assert written(tmp_path / 'out') == ['a/b/two.png']
+
+
+@pytest.fixture
+def deep_network(load, tmp_path: Path) -> tuple[Path, Path]:
+    """The same of a network that predicts depth."""
+    config, checkpoint = save_network(load('daf_ida/minicity_stage2_isl.py'), tmp_path)
+    content = torch.load(checkpoint)
+    content['state_dict']['student.neck.conv_depth.weight'] *= 500  # a fresh one sees the same everywhere
+    torch.save(content, checkpoint)
+    return config, checkpoint
+
+
+def test_infer_writes_depth_as_depth_files_are(infer, deep_network, pictures: Path, tmp_path: Path) -> None:
+    infer(*deep_network, '--depth', pictures / 'one.png', '--out', tmp_path / 'out')
+    assert written(tmp_path / 'out') == ['one.png', 'one_depth.png', 'one_depth_colour.png']
+    file = tmp_path / 'out/one_depth.png'
+    found = decode_centimetres(file.read_bytes(), str(file))  # as LoadDepth reads them
+    config, checkpoint = deep_network
+    wanted = Predictor(Config.fromfile(config), checkpoint, depth=True)(str(pictures / 'one.png')).depth
+    assert np.array_equal(found, np.rint(100 * wanted))
+    assert len(np.unique(found)) > 10
+    colours = cv2.imread(str(tmp_path / 'out/one_depth_colour.png')).astype(int)
+    assert found.shape == colours.shape[:2] == (60, 100)
+    near, far = (colours[found == limit(found)][0] for limit in (np.min, np.max))
+    assert near.sum() > far.sum()
+
+
+def test_depth_needs_a_network_that_predicts_it(infer, network, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match='the network predicts no depth'):
+        infer(*network, '--depth', pictures / 'one.png', '--out', tmp_path / 'out')
+
+
+def test_depth_is_scored_where_the_data_have_it(deep_network, city: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = runpy.run_path(str(ROOT / 'tools/test.py'))
+    config, checkpoint = deep_network
+    monkeypatch.setattr(sys, 'argv', ['test.py', str(config), str(checkpoint), '--depth'])
+    cfg = tool['build_config'](tool['parse_args']())
+    found = Runner.from_cfg(cfg).test()
+    assert {'mIoU', 'depth/abs_rel', 'depth/rmse', 'depth/d1', 'depth/d2', 'depth/d3'} <= found.keys()
+    predictor = Predictor(Config.fromfile(config), checkpoint, depth=True)
+    dataset = CityscapesDataset(data_root=str(city), split='val', with_depth=True, pipeline=[LoadImage(), LoadDepth()])
+    scores = [
+        depth_scores(
+            torch.from_numpy(predictor(item['img_path']).depth), torch.from_numpy(item['gt_depth_map'] / 100), 80.0
+        )
+        for item in dataset
+    ]
+    assert found['depth/abs_rel'] == pytest.approx(float(torch.stack(scores)[:, 0].mean()), rel=1e-4)
 
 
 def test_compare_draws_the_truth_where_there_is_one(infer, network, city: Path, pictures, tmp_path: Path) -> None:

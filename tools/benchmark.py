@@ -64,6 +64,9 @@ STEPS = {
     'ehtdi_edge': 'ehtdi/gta2city_edge.py',
     'ldbe_ld': 'ldbe/gta2city_stage1_ld.py',
     'ldbe': 'ldbe/gta2city.py',
+    'advent': 'baselines/synthia2city_16_advent.py',
+    'daf': 'daf_ida/synthia2city_16_stage1_daf.py',
+    'ida': 'daf_ida/synthia2city_16.py',
 }
 # Further rows for every network among them: name -> the end of its config's name, beside the network's ..._source.py.
 BASELINES = {'source-only': 'source', 'continued': 'continued', 'AdaBN': 'adabn', 'oracle': 'oracle'}

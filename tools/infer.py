@@ -1,7 +1,7 @@
 """Predict images with a trained network, or put several networks side by side.
 
 python tools/infer.py configs/ehtdi/minicity.py work_dirs/ehtdi/minicity images/ --out masks/
-python tools/infer.py CONFIG CHECKPOINT photo.jpg list.txt --out masks/ --palette --overlay --confidence
+python tools/infer.py CONFIG CHECKPOINT photo.jpg list.txt --out masks/ --palette --overlay --confidence --depth
 python tools/infer.py CONFIG CHECKPOINT --compare source-only=OTHER_CONFIG:OTHER_CHECKPOINT --errors --out sheets/
 """
 
@@ -23,9 +23,10 @@ from mmengine.utils import track_iter_progress
 from mmuda.datasets import layout
 from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
 from mmuda.utils.command_line import choose_data_root
+from mmuda.utils.depth import nearness
 from mmuda.utils.files import write_whole
 from mmuda.utils.inference import Predictor, check_same_classes, comparison, load_image, val_items
-from mmuda.utils.pictures import encode, encode_palette, overlay
+from mmuda.utils.pictures import encode, encode_palette, heat, overlay
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -46,6 +47,11 @@ def parse_args() -> argparse.Namespace:
         help='also write NAME_confidence.png, the probability of the predicted class, 0 to 255',
     )
     parser.add_argument(
+        '--depth',
+        action='store_true',
+        help='also write NAME_depth.png, 16-bit centimetres, and NAME_depth_colour.png (networks that predict depth)',
+    )
+    parser.add_argument(
         '--compare',
         nargs='+',
         type=_compared,
@@ -64,8 +70,8 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V', help='settings of every config named'
     )
     args = parser.parse_intermixed_args()
-    if args.compare and (args.palette or args.overlay or args.confidence):
-        parser.error('--compare writes sheets only: leave --palette, --overlay and --confidence out')
+    if args.compare and (args.palette or args.overlay or args.confidence or args.depth):
+        parser.error('--compare writes sheets only: leave --palette, --overlay, --confidence and --depth out')
     if not args.compare and args.errors:
         parser.error('--errors belongs to --compare')
     if not args.compare and not args.inputs:
@@ -137,17 +143,21 @@ def predict(args: argparse.Namespace) -> None:
     """Write the mask of every image, and what else is asked for."""
     images = find_images(args.inputs, args.out)
     endings = ['', *['_overlay'] * args.overlay, *['_confidence'] * args.confidence]
+    endings += ['_depth', '_depth_colour'] * args.depth
     check_outputs(images, args.out, endings)
     predictor = load(args, args.config, args.checkpoint)
     palette = predictor.meta['palette']
     print(f'writing masks of {len(images)} image(s) to {args.out}')
     for path, name in track_iter_progress(images):
-        label, confidence = predictor(path)
+        label, confidence, depth = predictor(path)
         pictures = {'': encode_palette(label, palette) if args.palette else encode(label)}
         if args.overlay:
             pictures['_overlay'] = encode(overlay(load_image(path), label, palette))
         if args.confidence:
             pictures['_confidence'] = encode((255 * confidence).round().astype(np.uint8))
+        if args.depth:
+            pictures['_depth'] = encode((100 * depth).round().astype(np.uint16))
+            pictures['_depth_colour'] = encode(heat(nearness(torch.from_numpy(depth)).numpy()))
         for ending, content in pictures.items():
             write_whole(_output(args.out, name, ending), content)
 
@@ -187,7 +197,7 @@ def with_truth(paths: Sequence[str], cfg: Config) -> list[dict]:
 def load(args: argparse.Namespace, config: str, checkpoint: str) -> Predictor:
     """The network of a config and a checkpoint, or of a run."""
     cfg = read(args, config)
-    return Predictor(cfg, find_checkpoint(checkpoint, cfg, args.which), args.device)
+    return Predictor(cfg, find_checkpoint(checkpoint, cfg, args.which), args.device, args.depth)
 
 
 def read(args: argparse.Namespace, config: str) -> Config:

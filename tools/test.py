@@ -35,6 +35,9 @@ def parse_args() -> argparse.Namespace:
         default='config',
         help="at label resolution, or labels resized to the network's input; the config's choice by default",
     )
+    parser.add_argument(
+        '--depth', action='store_true', help='also score the predicted depth, on data with depth maps: MiniCity'
+    )
     parser.add_argument('--out', help='folder for the predicted masks, PNG of train ids')
     parser.add_argument('--show-dir', help='folder for pictures of image and prediction')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
@@ -52,6 +55,15 @@ def score_at(cfg: Config, where: str) -> None:
         transform['labels'] = where == 'network'
 
 
+def score_depth(cfg: Config) -> None:
+    """Have depth predicted, loaded and scored."""
+    cfg.model.predict_depth = True
+    dataset = cfg.test_dataloader.dataset
+    dataset.with_depth = True
+    dataset.pipeline.insert(1, dict(type='mmuda.LoadDepth'))  # after the image
+    cfg.test_evaluator = [cfg.test_evaluator, dict(type='mmuda.InverseDepthMetric')]
+
+
 def build_config(args: argparse.Namespace) -> Config:
     """The config with what the command line asks for."""
     cfg = Config.fromfile(args.config)
@@ -64,6 +76,8 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
     if args.tta and args.score_at == 'network':
         sys.exit('error: --tta has no single network resolution to score at; leave --score-at out')
+    if args.tta and args.depth:
+        sys.exit('error: --tta averages labels only; leave --depth out')
     if args.score_at != 'config':
         score_at(cfg, args.score_at)
     if args.tta:
@@ -72,6 +86,8 @@ def build_config(args: argparse.Namespace) -> Config:
         cfg.model = cfg.tta_model
     if args.out:
         cfg.test_evaluator.output_dir = args.out
+    if args.depth:
+        score_depth(cfg)
     if args.show_dir:
         cfg.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
         cfg.visualizer.save_dir = args.show_dir

@@ -8,7 +8,7 @@ recipe = [
     dict(type='Train', name='source', config='../baselines/minicity_source.py'),
     dict(type='Train', name='daf', config='minicity_stage1_daf.py', load_from='source.last'),
 ]
-minicity = dict(layouts=['gta5', 'cityscapes', 'synthia'])
+minicity = dict(layouts=['gta5', 'cityscapes', 'synthia', 'cityscapes_depth'])  # the last one for `tools/test.py --depth`
 model = dict(
     type='mmuda.DAF',
     data_preprocessor={{_base_.data_preprocessor}},

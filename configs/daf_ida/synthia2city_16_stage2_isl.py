@@ -28,23 +28,13 @@ model = dict(
     student={{_base_.model.student}},
     resize_once=True,
 )
-train_dataloader = dict(
-    sampler=dict(restart_every=None),
-    dataset=dict(
-        source=None,
-        target=dict(
-            label_dir=None,  # the recipe puts the round's labels here
-            pipeline=[
-                *_base_.train_dataloader.dataset.target.pipeline[:-1],
-                dict(type='mmuda.LoadLabels'),  # they have the network's size
-                dict(type='mmuda.Pack'),
-            ])))
+train_dataloader = dict(sampler=dict(restart_every=None), dataset=dict(source=None))  # the recipe puts in the labels
 train_cfg = dict(max_iters=25001, val_interval=1000)  # the horizon of the learning rate stays 90000
 optim_wrapper = dict(_delete_=True, constructor='mmuda.NetworkOptimConstructor', **_base_.optim_wrapper.student)
-# Nothing of the source and no label of the target's training images may be opened.
+# Nothing of the source may be opened either.
 custom_hooks = [
     *_base_.custom_hooks[:-1],
     dict(
-        type='mmuda.LabelFirewallHook',
-        forbid=dict(source=[f'{_base_.data_root}/SYNTHIA'], target_labels=[f'{_base_.data_root}/cityscapes/gtFine/train'])),
+        _base_.custom_hooks[-1],
+        forbid=dict(_base_.custom_hooks[-1].forbid, source=[f'{_base_.data_root}/SYNTHIA'])),
 ]

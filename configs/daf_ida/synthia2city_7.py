@@ -18,13 +18,8 @@ model = dict(
     adv_weight=0.001,
     disc_weight=0.5,  # T23
 )
-train_dataloader = dict(
-    dataset=dict(
-        # the recipe puts in the easy images and their labels here, the hard images below
-        source=dict(_base_.train_dataloader.dataset.target, _delete_=True),
-        target=dict(pipeline=[
-            step for step in _base_.train_dataloader.dataset.target.pipeline if step.type != 'mmuda.LoadLabels'
-        ])))
+# the recipe puts in the easy images and their labels as the source, the hard images as the target
+train_dataloader = dict(dataset=dict(source=dict(_base_.train_dataloader.dataset.target, _delete_=True)))
 train_cfg = dict(max_iters=120000, val_interval=2000)
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=250001, by_epoch=False)]
 optim_wrapper = dict(

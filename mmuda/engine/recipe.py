@@ -242,6 +242,11 @@ class Recipe:
         _free_memory()
         barrier()  # the last file is there
         stage.output = _from_main(stage.artifacts)
+        if stage.hands_over[0] not in stage.output:
+            raise RecipeError(
+                f'stage {stage.name} left no {stage.hands_over[0]} in {stage.work_dir}: a training has to start before '
+                'its train_cfg.max_iters'
+            )
         if is_main_process():
             outputs = {
                 artifact: {'file': os.path.relpath(path, stage.work_dir), 'sha256': file_hash(path)}

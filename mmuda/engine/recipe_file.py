@@ -112,7 +112,7 @@ def _apply_options(stages: list[Stage], options: dict) -> None:
         if colon and name not in names:
             raise RecipeError(f'--cfg-options {option}: there is no stage {name!r}; stages: {", ".join(names)}')
         # What the recipe says about a stage beside its config can be set likewise: labels1:selector.threshold=0.9
-        places = {s.name: s.settings if key.partition('.')[0] in s.settings else s.cfg for s in stages}
+        places = {s.name: s.settings if s.is_setting(key.partition('.')[0]) else s.cfg for s in stages}
         takers = [places[name]] if colon else [place for place in places.values() if _has(place, key)]
         if not takers:
             raise RecipeError(

@@ -146,6 +146,10 @@ class Stage:
         """For the log: every hand-over."""
         return ', '.join(f'{role} {given.described()}' for role, given in self.inputs.items())
 
+    def is_setting(self, name: str) -> bool:
+        """Whether an option of this name is about the stage itself, not about its config."""
+        return name in self.settings
+
     def check(self) -> None:
         """Raise a RecipeError for what cannot go well, options included."""
 
@@ -274,6 +278,10 @@ class Offline(Stage):
     roles: ClassVar = {'checkpoint': ('last', 'best')}
     hands_over = ('folder',)
     unread = ('train_cfg', 'optim_wrapper', 'param_scheduler', 'default_hooks', 'custom_hooks')
+
+    def is_setting(self, name: str) -> bool:
+        """Also what the function can be told, but the recipe does not say."""
+        return name in inspect.signature(OFFLINE[self.kind]).parameters
 
     def check(self) -> None:
         """See the base class."""

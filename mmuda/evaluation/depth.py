@@ -8,13 +8,9 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmuda.registry import METRICS
+from mmuda.utils.depth import metres
 
 _NEAREST = 0.01  # metres, the unit of depth files: a ratio to a depth of 0 says nothing
-
-
-def metres(inverse: Tensor) -> Tensor:
-    """Metres of an inverse depth D = 65536 / (centimetres + 1); of 1 and less, also below 0, those of the farthest."""
-    return (65536 / inverse.clamp(min=1) - 1) / 100
 
 
 def depth_scores(pred: Tensor, truth: Tensor, farthest: float) -> Tensor:
@@ -40,8 +36,9 @@ def depth_scores(pred: Tensor, truth: Tensor, farthest: float) -> Tensor:
 class InverseDepthMetric(BaseMetric):
     """Errors of a segmentor's inverse depth, averaged over images: ``depth/abs_rel``, ``rmse``, ``d1``, ``d2``, ``d3``.
 
-    A sample brings the inverse depth that the depth papers' networks regress as ``pred_depth_map`` (1, H, W) and the
-    truth of :class:`LoadDepth` as ``gt_depth_map`` (1, H, W) uint16. Not a score of any paper: for study, on MiniCity.
+    A sample brings the inverse depth that the depth papers' networks regress as ``pred_depth_map`` (1, H, W), which
+    models with ``predict_depth`` add, and the truth of :class:`LoadDepth` as ``gt_depth_map`` (1, H, W) uint16. Not a
+    score of any paper: for study, on MiniCity.
 
     Args:
         farthest: Metres up to which pixels are scored.

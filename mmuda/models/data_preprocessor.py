@@ -7,15 +7,7 @@ from mmseg.models import SegDataPreProcessor
 from torch import Tensor
 
 from mmuda.registry import MODELS
-
-
-def inverse_depth(centimetres: Tensor) -> Tensor:
-    """What depth papers regress, D = 65536 / (d + 1), float32, 1 (far) to 65536 (DAF+IDA spec 2.3).
-
-    Args:
-        centimetres: d, of any shape, 0 to 65535.
-    """
-    return 65536 / (centimetres.float() + 1)
+from mmuda.utils.depth import inverse_depth
 
 
 @MODELS.register_module()
@@ -24,7 +16,7 @@ class DomainDataPreprocessor(SegDataPreProcessor):
 
     A training batch is ``{domain: {key: tensor}}``. Every uint8 tensor (N, 3, H, W) is an image: it goes to the device
     as bytes and becomes ``(x - mean) / std`` there. Every other uint8 tensor is a label map (N, H, W) and becomes int64
-    with 255 = ignore. Every uint16 tensor (N, H, W) is a depth map in centimetres and becomes :func:`inverse_depth`
+    with 255 = ignore. Every uint16 tensor (N, H, W) is a depth map in centimetres and becomes ``inverse_depth``
     (N, 1, H, W). Anything else (crop rows and columns, random keys, names) only changes device.
 
     Validation and inference batches (``inputs``, ``data_samples``) take mmseg's path unchanged.

@@ -1,6 +1,7 @@
-"""From the maps of many classes to one label map, at the size of the labels."""
+"""From maps of a network's size to those of the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,3 +35,20 @@ def resized_argmax(maps: Tensor, sizes: Sequence[tuple[int, int]], align_corners
         torch.maximum(label, better, out=label)  # numbers grow from class to class, so the better one is the larger
         torch.maximum(largest, one, out=largest)
     return label[:, 0]
+
+
+def at_file_size(maps: Tensor, meta: Mapping[str, Any]) -> Tensor:
+    """Maps (1, C, h, w) at the size of the image file, less padding, as mmseg brings logits there; never flipped back.
+
+    Args:
+        maps: Such as depth.
+        meta: ``img_shape`` and ``ori_shape`` (height, width) of the sample, ``pad_shape`` and ``padding_size`` (left,
+            right, top, bottom) if it was padded.
+    """
+    height, width = meta.get('pad_shape', meta['img_shape'])[:2]
+    left, right, top, bottom = meta.get('padding_size', (0, 0, 0, 0))
+    maps = F.interpolate(maps, size=(height, width), mode='bilinear', align_corners=True)
+    maps = maps[..., top : height - bottom, left : width - right]
+    if maps.shape[-2:] == tuple(meta['ori_shape']):
+        return maps
+    return F.interpolate(maps, size=meta['ori_shape'], mode='bilinear', align_corners=True)

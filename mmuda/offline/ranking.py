@@ -60,7 +60,7 @@ def rank_images(
         out: Folder of the lists and labels; all processes must see it.
         ratio: Share of the images that is easy, rounded down.
         easy_list: List file of the easy images, in place of their share; the published one of Cityscapes is
-            ``mmuda/datasets/splits/cityscapes_easy.txt``. The scores only order the images then.
+            ``'cityscapes_easy.txt'``, which this package brings along. The scores only order the images then.
         rare_classes: Class ids by which scores are weighted: an image that shows many of them is easier. The
             reference's README command does so whatever it is told (trap 4); by default nothing is weighted.
         num_workers: Processes that load images, for each process of the step.

@@ -18,6 +18,7 @@ from mmuda.datasets.transforms.loading import LoadLabels, decode_image
 from mmuda.models.losses import softmax_confidence
 from mmuda.registry import DATASETS, MODELS
 from mmuda.utils.checkpoint import load_safe
+from mmuda.utils.depth import metres
 from mmuda.utils.pictures import mistakes, sheet
 
 
@@ -27,10 +28,12 @@ class Prediction(NamedTuple):
     Attributes:
         label: Train ids (H, W) uint8.
         confidence: Probability of that class (H, W) float32.
+        depth: In metres (H, W) float32, if it was asked for.
     """
 
     label: np.ndarray
     confidence: np.ndarray
+    depth: np.ndarray | None
 
 
 class Predictor:
@@ -40,6 +43,7 @@ class Predictor:
         cfg: Config with a ``test_pipeline``, which brings images to the size of the paper.
         checkpoint: File of weights.
         device: Where it runs.
+        depth: Whether depth is predicted, too; needs a network that does.
 
     Attributes:
         meta: ``classes`` (names) and ``palette`` (RGB).
@@ -48,7 +52,7 @@ class Predictor:
         ValueError: If the checkpoint does not fit the config, or the config has no ``test_pipeline``.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str | Path, device: str = 'cpu') -> None:
+    def __init__(self, cfg: Config, checkpoint: str | Path, device: str = 'cpu', depth: bool = False) -> None:
         if 'test_pipeline' not in cfg:
             raise ValueError(f'{cfg.filename} has no test_pipeline, by which images are loaded: add one')
         init_default_scope(cfg.default_scope)
@@ -62,6 +66,7 @@ class Predictor:
             raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
         self.model.to(device).eval()
         self.model.keep_logits = True  # for the confidence
+        self.model.predict_depth = depth
         self.pipeline = Compose(cfg.test_pipeline)
         self.meta = metainfo(self.model.out_channels)
 
@@ -69,9 +74,11 @@ class Predictor:
     def __call__(self, path: str) -> Prediction:
         """Predict an image file."""
         item = self.pipeline({'img_path': path})
-        logits = self.model.test_step(pseudo_collate([item]))[0].seg_logits.data  # (C, H, W)
+        sample = self.model.test_step(pseudo_collate([item]))[0]
+        logits = sample.seg_logits.data  # (C, H, W)
         confidence, _ = softmax_confidence(logits[None])
-        return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy())
+        depth = metres(sample.pred_depth_map.data[0]).cpu().numpy() if self.model.predict_depth else None
+        return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy(), depth)
 
 
 def load_image(path: str) -> np.ndarray:

@@ -42,7 +42,7 @@ def mistakes(image: np.ndarray, predicted: np.ndarray, truth: np.ndarray) -> np.
 
 
 def encode(picture: np.ndarray) -> bytes:
-    """A picture, BGR uint8 (H, W, 3) or grey (H, W), as PNG."""
+    """A picture, BGR uint8 (H, W, 3) or grey (H, W) of 8 or 16 bits, as PNG."""
     return cv2.imencode('.png', picture)[1].tobytes()
 
 
@@ -52,6 +52,11 @@ def encode_palette(label: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes
     picture.putpalette(colour_table(palette).tobytes())
     picture.save(buffer, 'png')
     return buffer.getvalue()
+
+
+def heat(values: np.ndarray) -> np.ndarray:
+    """Colour a map of values in [0, 1] (H, W): BGR uint8 (H, W, 3), from dark blue to yellow."""
+    return cv2.applyColorMap((255 * values.clip(0, 1)).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
 
 
 def draw(array: np.ndarray, palette: Sequence[Sequence[int]], height: int) -> np.ndarray:
@@ -76,7 +81,7 @@ def draw(array: np.ndarray, palette: Sequence[Sequence[int]], height: int) -> np
         share = cv2.resize(array.astype(np.float32), size, interpolation=smooth if shrinks else sharp)
         return cv2.cvtColor(_WHITE * (share > 0).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     if _is_map(array):
-        return _heat(cv2.resize(array.astype(np.float32), size, interpolation=smooth))
+        return heat(cv2.resize(array.astype(np.float32), size, interpolation=smooth))
     return colour_labels(cv2.resize(array.astype(np.uint8), size, interpolation=sharp), palette)
 
 
@@ -140,7 +145,7 @@ def _legend(arrays: Sequence[np.ndarray], meta: Mapping, width: int) -> list[np.
         names = [*zip(meta['classes'], meta['palette'], strict=True), ('ignored', (0, 0, 0))]
         entries += [(name, np.full((12, 20, 3), colour[::-1], np.uint8)) for name, colour in names]
     if any(_is_map(array) for array in maps):
-        entries.append(('0 to 1', _heat(np.tile(np.linspace(0, 1, 100, dtype=np.float32), (12, 1)))))
+        entries.append(('0 to 1', heat(np.tile(np.linspace(0, 1, 100, dtype=np.float32), (12, 1)))))
     widths = [swatch.shape[1] + 6 + _text_width(name) + 12 for name, swatch in entries]
     blocks = []
     for line in _lines(widths, width) if entries else []:
@@ -152,10 +157,6 @@ def _legend(arrays: Sequence[np.ndarray], meta: Mapping, width: int) -> list[np.
             left += widths[number] + _GAP
         blocks.append(block)
     return blocks
-
-
-def _heat(values: np.ndarray) -> np.ndarray:
-    return cv2.applyColorMap((255 * values.clip(0, 1)).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
 
 
 def _is_map(array: np.ndarray) -> bool:

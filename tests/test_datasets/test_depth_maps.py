@@ -21,7 +21,7 @@ from mmuda.datasets import (
 )
 from mmuda.datasets.transforms.loading import decode_centimetres
 from mmuda.minicity import make
-from mmuda.models.data_preprocessor import DomainDataPreprocessor, inverse_depth
+from mmuda.models.data_preprocessor import DomainDataPreprocessor
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'golden' / 'daf_ida' / 'data_pipeline.npz')
 MEAN = [104.00698793, 116.66876762, 122.67891434]
@@ -62,10 +62,6 @@ def test_training_pipeline_equals_the_reference(home, size, classes):
         assert np.array_equal(prepared['depth'][index, 0].numpy(), GOLDEN[f'syn_depth_{key}'])
         assert np.array_equal(prepared['label'][index].numpy(), GOLDEN[f'syn_label{classes}_{key}'])
         assert np.array_equal(prepared['image'][index].numpy(), GOLDEN[f'syn_image_{key}'])
-
-
-def test_inverse_depth():
-    assert inverse_depth(torch.tensor([0, 99, 65535], dtype=torch.uint16)).tolist() == [65536, pytest.approx(655.36), 1]
 
 
 def test_one_channel_is_the_same_as_three():

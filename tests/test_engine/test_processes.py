@@ -8,18 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import KILLED, ROOT, TINY_NECK, in_processes, kill_at, run_tool, tensors
+from helpers import KILLED, ROOT, TINY_NECK, fresh_model, fresh_optimizer, in_processes, kill_at, run_tool, tensors
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
-from mmengine.runner import set_random_seed
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmuda.engine.optimizers import NetworkOptimConstructor
 from mmuda.engine.recipe import Recipe
-from mmuda.models.uda import UDASegmentor
-from mmuda.registry import DATASETS, MODELS
+from mmuda.registry import DATASETS
 from mmuda.utils.checkpoint import load_safe
 from mmuda.utils.distributed import LaunchError, averaged_statistics, flat_statistics, launch
 
@@ -27,18 +24,6 @@ CROPS = {
     'ehtdi:train_dataloader.dataset.source.pipeline.4.size': (32, 32),
     'ehtdi:train_dataloader.dataset.target.pipeline.3.size': (32, 32),
 }
-
-
-def method(cfg: Config) -> UDASegmentor:
-    set_random_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    return model.train()
-
-
-def optimizer(cfg: Config) -> NetworkOptimConstructor:
-    settings = {key: value for key, value in cfg.optim_wrapper.items() if key not in ('constructor', 'paramwise_cfg')}
-    return NetworkOptimConstructor(settings, cfg.optim_wrapper.get('paramwise_cfg'))
 
 
 def batch(cfg: Config, numbers: Iterator[int]) -> dict:
@@ -78,11 +63,11 @@ def ldbe(load) -> Config:
 
 def _gradients(cfg: Config, data: dict) -> dict[str, Tensor]:
     """Of one step with batch norm in eval mode."""
-    model = method(cfg)
+    model = fresh_model(cfg)
     for layer in model.modules():
         if isinstance(layer, _BatchNorm):
             layer.eval()
-    model.train_step(data, optimizer(cfg)(model))
+    model.train_step(data, fresh_optimizer(cfg, model))
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -145,8 +130,8 @@ def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
 
 
 def _train_ten(folder: Path, cfg: Config) -> None:
-    model = method(cfg)
-    wrapper = optimizer(cfg)(model)
+    model = fresh_model(cfg)
+    wrapper = fresh_optimizer(cfg, model)
     data = batch(cfg, range(get_rank() * 2, get_rank() * 2 + 2))
     losses = [model.train_step(data, wrapper)['loss'] for _ in range(10)]
     own = flat_statistics(model)

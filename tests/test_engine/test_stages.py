@@ -119,6 +119,12 @@ def test_what_is_continued_holds_the_state_of_a_run(load_recipe, written, tmp_pa
         load_recipe(config, tmp_path / 'run', init={'one': bare})
     with pytest.raises(RecipeError, match=r'from iteration 4 on: its train_cfg.max_iters=4 has to be larger'):
         load_recipe(config, tmp_path / 'run', FOUR, init={'one': finished})
+    five = {**FOUR, 'two:train_cfg.max_iters': 5}
+    nothing_to_do = load_recipe(config, tmp_path / 'run', five, init={'one': finished})
+    nothing_to_do.stages[2].cfg.train_cfg.max_iters = 4  # behind the check's back
+    with pytest.raises(RecipeError, match=r'stage two left no last in .*02_two: .* before its train_cfg.max_iters'):
+        nothing_to_do.run()
+    assert stamp(tmp_path / 'run/02_two')['status'] == 'running'
 
 
 # ------------------------------------------------------------------------------------------------------------- rounds
@@ -260,6 +266,14 @@ FIXED = "type='PseudoLabels', name='b', selector=dict(type='FixedThreshold')"
 def test_mistakes_in_an_offline_stage(written, tmp_path: Path, entry: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Recipe.load(written(f"dict(name='a'), dict({entry})"), tmp_path / 'run')
+
+
+def test_an_option_reaches_what_the_recipe_does_not_say() -> None:
+    options = {'ranking:easy_list': 'cityscapes_easy.txt'}
+    recipe = Recipe.load(ROOT / 'configs/daf_ida/synthia2city_16.py', 'nowhere', options=options)
+    settings = {stage.name: stage.settings.to_dict() for stage in recipe.stages}
+    assert settings['ranking'] == {'ratio': 0.66, 'easy_list': 'cityscapes_easy.txt'}
+    assert 'easy_list' not in settings['labels1']
 
 
 def test_labels_need_a_target(written, tmp_path: Path) -> None:

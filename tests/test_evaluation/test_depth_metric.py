@@ -9,9 +9,8 @@ from mmseg.structures import SegDataSample
 
 from mmuda.datasets import CityscapesDataset, LoadDepth, LoadImage
 from mmuda.evaluation import InverseDepthMetric, depth_scores
-from mmuda.evaluation.depth import metres
-from mmuda.models.data_preprocessor import inverse_depth
 from mmuda.registry import METRICS, TRANSFORMS
+from mmuda.utils.depth import inverse_depth
 
 
 def test_scores_by_hand():
@@ -20,12 +19,6 @@ def test_scores_by_hand():
     expected = [(0 + 0.2 + 0.3 + 7) / 4, math.sqrt((4 + 9 + 4900) / 4), 2 / 4, 3 / 4, 3 / 4]
     assert depth_scores(pred, truth, farthest=80.0).tolist() == pytest.approx(expected)
     assert depth_scores(pred, truth, farthest=5.0).isnan().all()
-
-
-def test_inverse_depth_and_back():
-    centimetres = torch.tensor([0, 1, 250, 8000, 65535], dtype=torch.uint16)
-    assert metres(inverse_depth(centimetres)).tolist() == pytest.approx([0, 0.01, 2.5, 80, 655.35], rel=1e-4)
-    assert metres(torch.tensor([-3.0, 0.0, 1.0])).tolist() == pytest.approx([655.35] * 3)
 
 
 def sample(pred: torch.Tensor | None, truth: np.ndarray | None) -> dict:

@@ -55,6 +55,31 @@ def test_16_class_scores_golden(index, subset):
     assert result['IoU'][14] == 0  # predicted, though absent from the truth
 
 
+def test_daf_ida_scores_golden():
+    golden = np.load(LDBE.parent / 'daf_ida/losses.npz')
+    pairs = [
+        tuple(torch.from_numpy(golden[f'eval_{kind}{number}']) for kind in ('pred', 'label')) for number in range(3)
+    ]
+    matrix = sum(confusion_matrix(pred, label, 5) for pred, label in pairs)
+    np.testing.assert_array_equal(matrix, golden['eval_hist'])
+    result = scores(matrix)
+    exactly(result['IoU'], golden['eval_iou'])
+    exactly(result['mIoU'], golden['eval_miou'])
+
+
+@pytest.mark.parametrize(
+    ('row', 'mean'),
+    [
+        ('86.7 42.7 81.1 16.7 1.3 25.8 10.4 10.4 83.0 85.4 61.7 26.6 81.7 49.8 30.2 41.1', 53.14),
+        ('86.3 41.6 81.4 18.3 1.3 25.1 11.0 10.5 82.9 85.6 62.4 27.1 83.9 55.9 33.3 41.2', 54.08),
+    ],
+)
+def test_13_of_the_16_published_classes(row, mean):
+    """DAF's and DAF+IDA's rows (DAF+IDA spec 10, point 32)."""
+    ious = np.array(row.split(), float)
+    assert ious[score_subsets(16)['mIoU13']].mean() == pytest.approx(mean, abs=0.005)
+
+
 def test_ldbe_scores_golden():
     """The subsets are index lists of the label golden; the network's logits are brought to label size in one go."""
     golden, maps = (np.load(LDBE / f'{name}.npz') for name in ('14_miou', '01_label_maps'))

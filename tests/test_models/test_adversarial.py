@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import toy_networks
+from helpers import fresh_model, fresh_optimizer
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.runner import Runner
@@ -122,15 +123,8 @@ def batch(cfg: Config) -> dict:
     return default_collate([dataset[0], dataset[1]])
 
 
-def build(cfg: Config) -> Adversarial:
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    return model.train()
-
-
 def test_neither_network_gets_the_other_ones_gradient(cfg: Config) -> None:
-    model = build(cfg)
+    model = fresh_model(cfg)
     parts = model.parts(model.data_preprocessor(batch(cfg), training=True))
     judges, student = list(model.discriminator.parameters()), list(model.student.decode_head.parameters())
     for wanted in ('src', 'tgt'):
@@ -150,7 +144,7 @@ def test_neither_network_gets_the_other_ones_gradient(cfg: Config) -> None:
 
 
 def test_the_discriminator_trains_again_after_a_step_that_failed(cfg: Config) -> None:
-    model = build(cfg)
+    model = fresh_model(cfg)
     parts = model.parts(model.data_preprocessor(batch(cfg), training=True))
     next(parts)
     assert not any(p.requires_grad for p in model.discriminator.parameters())
@@ -171,11 +165,10 @@ def test_each_optimizer_has_its_own_learning_rate(cfg: Config, tmp_path: Path) -
 
 def test_half_precision_stays_out_of_the_discriminator(cfg: Config) -> None:
     cfg.model.precision = 'bf16'
-    model = build(cfg)
+    model = fresh_model(cfg)
     seen = []
     model.discriminator.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
-    settings = {key: value for key, value in cfg.optim_wrapper.items() if key != 'constructor'}
-    log = model.train_step(batch(cfg), NetworkOptimConstructor(settings)(model))
+    log = model.train_step(batch(cfg), fresh_optimizer(cfg, model))
     assert seen == [(torch.float32, torch.float32)] * 3
     assert all(torch.isfinite(value) for value in log.values())
 

@@ -8,15 +8,18 @@ import plain_daf_ida
 import pytest
 import torch
 import toy_networks
+from helpers import fresh_model
 from mmengine.config import Config
+from mmengine.dataset import default_collate
 from mmengine.optim import OptimWrapperDict, PolyLR
 from torch import Tensor, nn
 
+from mmuda.engine.hooks.pictures import picture_rows
 from mmuda.engine.optimizers import NetworkOptimConstructor, RepeatedSGD
 from mmuda.models.heads import SummedASPPHead
 from mmuda.models.necks import DepthGuide
 from mmuda.models.uda import DAF, Adversarial, UDASegmentor
-from mmuda.registry import MODELS
+from mmuda.registry import DATASETS, MODELS
 from mmuda.utils.weights import network_state
 
 GOLDEN = Path(__file__).parents[1] / 'golden/daf_ida'
@@ -315,3 +318,21 @@ def test_maps_grow_with_the_powers_of_depth() -> None:
     twice = [model.source_pass(data['source'])[1], model.target_pass(data['target'])[1]]
     close(twice[0], 2 * maps[0])
     close(twice[1], 4 * maps[1])
+
+
+def test_the_sheet_shows_depth_predicted_and_true(load, city: Path) -> None:
+    cfg = load('daf_ida/minicity_stage1_daf.py')
+    model = fresh_model(cfg)
+    model.notes = {}
+    data = default_collate([DATASETS.build(cfg.train_dataloader.dataset)[0]])
+    [*_] = model.parts(model.data_preprocessor(data, training=True))
+    [row] = picture_rows(model, data, model.notes)
+    wanted = ['source', 'source label', 'source depth', 'target', 'student on target']
+    assert list(row) == [*wanted, 'student on source', 'depth on source', 'depth on target']
+    centimetres = data['source']['depth'][0].float()
+    logarithms = (centimetres / 100).clamp(min=1).log() / np.log(655.35)
+    np.testing.assert_allclose(row['source depth'], 1 - logarithms, atol=1e-4)
+    assert len(np.unique(row['source depth'])) > 100
+    for title in ('depth on source', 'depth on target'):
+        assert row[title].shape == (64, 128)
+        assert 0 <= row[title].min() <= row[title].max() <= 1

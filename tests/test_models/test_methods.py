@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import fresh_model
 from method_tester import MethodTester, PseudoLabelTester
 from mmengine.config import Config
 
@@ -136,7 +137,7 @@ class TestAdaBN(MethodTester):
             self.step(model, cfg, batch)
         assert all(torch.equal(value, before[name]) for name, value in model.student.named_parameters())
         torch.testing.assert_close(norm.running_mean, torch.stack(seen).mean(0), atol=1e-4, rtol=1e-4)
-        again = self.build(cfg)
+        again = fresh_model(cfg)
         again.load_state_dict(model.state_dict())
         self.step(again, cfg, self.batch(cfg))  # a resumed run goes on counting
         assert int(again.student.backbone.norm1.num_batches_tracked) == 4

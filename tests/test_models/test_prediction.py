@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 
-from mmuda.models.prediction import resized_argmax
+from mmuda.models.prediction import at_file_size, resized_argmax
 from mmuda.models.tta import TTAModel
 from mmuda.models.uda import UDASegmentor
 from mmuda.registry import MODELS
@@ -144,3 +144,23 @@ def test_one_output_channel_is_left_to_mmseg(load) -> None:
     with torch.no_grad():
         found = MODELS.build(cfg).eval().predict(torch.randn(2, 3, 64, 128), samples((64, 128)))
     assert set(found[0].pred_sem_seg.data.unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    'padding',
+    [
+        {},
+        dict(img_shape=(50, 120)),
+        dict(pad_shape=(96, 160), padding_size=(0, 37, 0, 13)),
+        dict(padding_size=(3, 2, 1, 4)),
+    ],
+)
+def test_maps_lie_where_mmseg_puts_logits(load, padding: dict) -> None:
+    network = MODELS.build(
+        load('daf_ida/minicity_stage2_isl.py', **{'model.student.decode_head.align_corners': True}).model.student
+    )
+    maps = torch.randn(1, 3, 16, 32)
+    meta = {'img_shape': (64, 128), 'ori_shape': (83, 123), **padding}
+    whole = network.decode_head.predict_by_feat(maps, [meta])
+    [wanted] = network.postprocess_result(whole, [SegDataSample(metainfo=meta)])
+    torch.testing.assert_close(at_file_size(maps, meta)[0], wanted.seg_logits.data)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import fresh_model
 from mmengine.config import Config
-
-from mmuda.registry import MODELS
 
 
 @pytest.fixture
@@ -19,9 +18,7 @@ def cfg(load: Callable[..., Config]) -> Config:
 @pytest.fixture
 def checkpoint(cfg: Config, tmp_path: Path) -> Path:
     """Random weights that are sure of themselves here and there, and statistics of some images."""
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
+    model = fresh_model(cfg)
     for conv in model.student.decode_head.convs:
         conv.weight.data *= 20
     model.student.train()

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 import torch.nn.functional as F
-from helpers import SMALL_CITY, die
+from helpers import SMALL_CITY, die, fresh_model
 from mmengine.config import Config
 from PIL import Image
 
@@ -87,9 +87,7 @@ def cfg(load: Callable[..., Config]) -> Config:
 
 @pytest.fixture
 def checkpoint(cfg: Config, tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
+    model = fresh_model(cfg)
     for conv in (*model.student.decode_head.convs, model.student.neck.conv_depth):
         conv.weight.data *= 20
     path = tmp_path / 'weights.pth'

@@ -49,7 +49,7 @@ def _flat(result: Tensor | np.ndarray | tuple | list) -> list[Tensor]:
 def blocks(height: int, width: int, low: int, high: int) -> np.ndarray:
     """A map (height, width) of random ids, low <= id < high, in 16 x 16 areas."""
     coarse = np.random.randint(low, high, (16, 16))
-    return coarse[np.arange(height) * 16 // height][:, np.arange(width) * 16 // width]
+    return np.ascontiguousarray(coarse[np.arange(height) * 16 // height][:, np.arange(width) * 16 // width])
 
 
 def label_ids(rounds: int, quick: bool) -> Iterator[Row]:
@@ -196,7 +196,12 @@ def depth_aware_losses(rounds: int, quick: bool) -> Iterator[Row]:
         return lambda given: function(given, *others) * given.numel()  # as large as one pixel's
 
     for name, forms, given, goal in (
-        ('cross entropy, mask and gather', (plain_daf_ida.cross_entropy, cross_entropy), (logits[source], label), 4),
+        (
+            'cross entropy: boolean gather, ignored index',
+            (plain_daf_ida.cross_entropy, cross_entropy),
+            (logits[source], label),
+            4,
+        ),
         ('berHu', (plain_daf_ida.berhu, berhu), (torch.rand_like(truth), truth), None),
     ):
         plain, fast = (partial(gradient, scaled(form, *given[1:]), given[0]) for form in forms)

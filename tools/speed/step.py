@@ -3,6 +3,7 @@
 import argparse
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -21,6 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mmuda.models.losses import cross_entropy
 from mmuda.models.uda import UDASegmentor
+from mmuda.models.uda.adversarial import frozen
 from mmuda.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -47,14 +49,17 @@ def build(cfg: Config) -> UDASegmentor:
 def random_batch(cfg: Config, scale: float) -> dict[str, dict[str, Any]]:
     """A batch of noise that went through the config's pipelines, all sizes times ``scale``."""
     np.random.seed(0)
-    loader = cfg.train_dataloader
+    loader, classes = cfg.train_dataloader, cfg.model.student.decode_head.num_classes
     domains = {name: loader.dataset[name] for name in ('source', 'target') if loader.dataset.get(name)}
     return default_collate(
-        [{name: _random_item(domain, scale) for name, domain in domains.items()} for _ in range(loader.batch_size)]
+        [
+            {name: _random_item(domain, scale, classes) for name, domain in domains.items()}
+            for _ in range(loader.batch_size)
+        ]
     )
 
 
-def _random_item(domain: dict, scale: float) -> dict[str, Any]:
+def _random_item(domain: dict, scale: float, classes: int) -> dict[str, Any]:
     transforms = [dict(transform) for transform in domain['pipeline'] if not transform['type'].startswith('mmuda.Load')]
     width, height = 2048, 1024
     for transform in transforms:
@@ -64,27 +69,31 @@ def _random_item(domain: dict, scale: float) -> dict[str, Any]:
             width, height = transform['scale']
     item = dict(img=np.random.randint(0, 256, (height, width, 3), np.uint8), name='noise', seg_fields=[])
     item['img_shape'] = item['ori_shape'] = (height, width)
-    if any(transform['type'] == 'mmuda.LoadLabels' for transform in domain['pipeline']):
-        label = np.random.randint(0, 19, (10, 16), np.uint8)
-        item['gt_seg_map'] = label[np.arange(height) * 10 // height][:, np.arange(width) * 16 // width]
-        item['seg_fields'].append('gt_seg_map')
+    loaded = {transform['type'] for transform in domain['pipeline']}
+    for step, key, values in (('LoadLabels', 'gt_seg_map', classes), ('LoadDepth', 'gt_depth_map', 65536)):
+        if f'mmuda.{step}' in loaded:
+            coarse = np.random.randint(0, values, (10, 16), np.uint16 if values > 256 else np.uint8)
+            item[key] = coarse[np.arange(height) * 10 // height][:, np.arange(width) * 16 // width]
+            item['seg_fields'].append(key)
     return Compose(transforms)(item)
 
 
 @dataclass
 class Pass:
-    """One call of the network within a step.
+    """One call of a network within a step.
 
     Attributes:
         network: What was called.
-        image: With what (N, 3, H, W).
-        used: Which of its outputs received a gradient.
+        image: With what (N, C, H, W): an image, or what a discriminator is shown.
         label: Random classes (N, H, W) for the cross entropy that stands for the step's losses.
+        frozen: Whether the discriminator let gradients through without keeping any.
+        used: Which of its outputs received a gradient.
     """
 
     network: Callable[[Tensor], Tensor | list[Tensor]]
     image: Tensor
     label: Tensor
+    frozen: bool
     used: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -107,7 +116,8 @@ class Step:
         cfg = Config.fromfile(CONFIGS / config)
         cfg.model.precision = precision
         if quick:
-            cfg.model.student = Config.fromfile(CONFIGS / 'ehtdi/minicity.py').model.student
+            small = 'daf_ida/minicity_stage1_daf.py' if 'neck' in cfg.model.student else 'ehtdi/minicity.py'
+            cfg.model.student = Config.fromfile(CONFIGS / small).model.student
         self.batch = random_batch(cfg, scale)
         self.model = build(cfg).to(device).train()
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
@@ -121,11 +131,18 @@ class Step:
         """Its passes: forward, and backward from a plain cross entropy where the step has a gradient."""
         self.model.zero_grad()
         for one in self.passes:
-            with torch.set_grad_enabled(bool(one.used)):
-                outputs = _as_tuple(one.network(one.image))
-            if one.used:
-                upsampled = (self.model.upsample(outputs[number], one.image) for number in one.used)
-                sum(cross_entropy(logits, one.label) for logits in upsampled).backward()
+            with frozen(self.model.discriminator) if one.frozen else nullcontext():
+                with torch.set_grad_enabled(bool(one.used)):
+                    outputs = _as_tuple(one.network(one.image))
+                if one.used:
+                    sum(self._loss(outputs[number], one) for number in one.used).backward()
+
+    def _loss(self, output: Tensor, one: Pass) -> Tensor:
+        """A plain loss of an output: logits, depth, or a loss already."""
+        if output.dim() == 0:
+            return output
+        output = self.model.upsample(output, one.image)
+        return cross_entropy(output, one.label) if output.shape[1] > 1 else output.mean()
 
     def _record(self) -> list[Pass]:
         """Run one step and note every call of the network, and which outputs a gradient comes back to."""
@@ -133,8 +150,12 @@ class Step:
 
         def noting(network: Callable) -> Callable:
             def noted(image: Tensor, *others: Any) -> Tensor | list[Tensor]:
-                label = torch.randint(0, 19, (len(image), *image.shape[-2:]), device=image.device)
-                one = Pass(lambda image: network(image, *others), image.detach(), label)
+                classes = self.model.student.out_channels
+                label = torch.randint(0, classes, (len(image), *image.shape[-2:]), device=image.device)
+                given = image.detach().requires_grad_(image.requires_grad)
+                judge = getattr(self.model, 'discriminator', None)
+                held = judge is not None and not next(judge.parameters()).requires_grad
+                one = Pass(lambda image: network(image, *others), given, label, held)
                 passes.append(one)
                 output = one.network(image)
                 for number, logits in enumerate(_as_tuple(output)):
@@ -144,7 +165,7 @@ class Step:
 
             return noted
 
-        names = ('heads', 'main_head')
+        names = [name for name in ('heads', 'main_head', 'logits_and_depth', 'judge') if hasattr(self.model, name)]
         for name in names:
             setattr(self.model, name, noting(getattr(self.model, name)))
         self.whole()
@@ -176,7 +197,8 @@ def on_gpu(args: argparse.Namespace) -> str:
     for precision in ('fp32', 'bf16'):
         step = Step(args.config, args.scale, 'cuda', precision, args.quick)
         step.batch = {name: _pinned(batch) for name, batch in step.batch.items()}
-        launches = _launches(partial(step.model.teacher.update, step.model.student))
+        teacher = step.model.teacher
+        launches = '' if teacher is None else _launches(partial(teacher.update, step.model.student))
         for name, function, more in (('whole step', step.whole, f'{launches}'), ('bare passes', step.bare, '')):
             lines.append([f'{precision}: {name}', *_time(function), f'{_synchronisations(function)}', more])
     return '\n\n'.join([markdown(_heading(args, step), *lines), _passes(step)])

@@ -12,6 +12,7 @@ train_dataloader = dict(
         target=dict(pipeline=[
             dict(type='mmuda.LoadImage'),
             dict(type='mmuda.PillowResize', scale=(640, 320)),
+            dict(type='mmuda.LoadLabels'),  # pseudo-labels, which have the network's size; before them there are none
             dict(type='mmuda.Pack'),
         ])))
 val_dataloader = dict(

@@ -33,6 +33,7 @@ train_dataloader = dict(
             pipeline=[
                 dict(type='mmuda.LoadImage'),
                 dict(type='mmuda.PillowResize', scale=(1024, 512)),
+                dict(type='mmuda.LoadLabels'),  # pseudo-labels, which have the network's size; before them there are none
                 dict(type='mmuda.Pack'),
             ])))
 val_dataloader = dict(

@@ -6,6 +6,7 @@ train_dataloader = dict(
         target=dict(type='mmuda.MapillaryDataset', pipeline=[
             dict(type='mmuda.LoadImage'),
             dict(type='mmuda.FitPad', scale=(1024, 768)),
+            dict(type='mmuda.LoadLabels'),  # pseudo-labels, which have the network's size; before them there are none
             dict(type='mmuda.Pack'),
         ])))
 # FitPad's pad_shape and padding_size have mmseg interpolate to the padded label size, then crop (spec 1)

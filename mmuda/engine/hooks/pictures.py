@@ -15,6 +15,7 @@ from mmengine.visualization import LocalVisBackend
 from torch import Tensor
 
 from mmuda.registry import HOOKS
+from mmuda.utils.depth import metres, nearness
 from mmuda.utils.files import write_whole
 from mmuda.utils.pictures import encode, sheet
 
@@ -28,7 +29,7 @@ _SAMPLES = 4  # of a batch that are drawn, at most
 class PictureHook(Hook):
     """Draws ``pictures/iter_<n>.png`` at the first iteration and every ``interval`` iterations.
 
-    A sheet has a row for each sample of the batch. Its columns are the images and labels of the batch, what the
+    A sheet has a row for each sample of the batch. Its columns are the images, labels and depth of the batch, what the
     evaluated network predicts (for the target, where there is one), and what the method noted in this step by
     :meth:`mmuda.models.uda.UDASegmentor.note`. It also goes to the visualizer's backends, such as TensorBoard.
 
@@ -77,6 +78,8 @@ def picture_rows(model: 'UDASegmentor', data_batch: dict, notes: Mapping[str, Te
         columns[domain] = tensors['image']
         if 'label' in tensors:
             columns[f'{domain} label'] = tensors['label']
+        if 'depth' in tensors:
+            columns[f'{domain} depth'] = tensors['depth']
     model.eval()
     predicted = model.predict(tensors['image'][:_SAMPLES])
     model.train()
@@ -94,6 +97,8 @@ def _arrays(model: 'UDASegmentor', picture: Tensor) -> np.ndarray:
     picture = picture[:_SAMPLES]
     if picture.dim() == 4 and picture.shape[1] == 3:
         picture = model.data_preprocessor.picture(picture).permute(0, 2, 3, 1)
+    elif picture.dim() == 4 and picture.shape[1] == 1:
+        picture = nearness(metres(picture[:, 0].float()))
     elif picture.dim() == 4:
         picture = picture.argmax(1)
     elif picture.is_floating_point():

@@ -12,7 +12,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import BaseSegmentor
 from torch import Tensor, nn
 
-from mmuda.models.prediction import resized_argmax
+from mmuda.models.necks.depth_guide import logits_and_depth
+from mmuda.models.prediction import at_file_size, resized_argmax
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
 from mmuda.utils.distributed import average_gradients
@@ -49,6 +50,8 @@ class UDASegmentor(BaseSegmentor):
         evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
         resize_once: Interpolate the logits of a plain prediction (:meth:`predict`) straight to the size of its label,
             not to the image's size first as mmseg does (DAF+IDA spec, trap 9).
+        predict_depth: Whether predictions also have ``pred_depth_map``, the inverse depth (1, H, W) of a network with a
+            neck such as :class:`DepthGuide`, by a forward pass of its own.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: what the networks compute in, in training and prediction.
             Weights, logits, losses, batch-norm statistics and the teacher's average stay in fp32. The half precisions
             lay tensors out channels last; fp16 scales the losses, all optimisers sharing one scale.
@@ -67,6 +70,7 @@ class UDASegmentor(BaseSegmentor):
         teacher: dict | None = None,
         evaluate: str = 'student',
         resize_once: bool = False,
+        predict_depth: bool = False,
         precision: str = 'fp32',
         pretrained: None = None,
         train_cfg: None = None,
@@ -87,6 +91,7 @@ class UDASegmentor(BaseSegmentor):
         self.teacher = None if teacher is None else MeanTeacher(self.student, **teacher)
         self.evaluate = evaluate
         self.resize_once = resize_once
+        self.predict_depth = predict_depth
         self.notes: dict[str, Tensor] | None = None  # a dict while a PictureHook asks for pictures of the step
         self.keep_logits = False
         self._register_load_state_dict_pre_hook(self._before_load)
@@ -154,8 +159,9 @@ class UDASegmentor(BaseSegmentor):
     def note(self, **pictures: Tensor) -> None:
         """Keep intermediate results of this step for ``mmuda.PictureHook``; does nothing unless it has asked for them.
 
-        The type says what a picture shows: float (N, 3, h, w) a normalised image, float (N, C, h, w) logits, int64
-        (N, h, w) a label map, bool (N, h, w) a mask, float (N, h, w) values in [0, 1]. Their name is the title.
+        The type says what a picture shows: float (N, 3, h, w) a normalised image, float (N, 1, h, w) inverse depth,
+        float (N, C, h, w) logits, int64 (N, h, w) a label map, bool (N, h, w) a mask, float (N, h, w) values in [0, 1].
+        Their name is the title.
         """
         if self.notes is not None:
             self.notes |= {name: picture.detach() for name, picture in pictures.items()}
@@ -190,6 +196,17 @@ class UDASegmentor(BaseSegmentor):
         labels, and with :attr:`resize_once` not at that of the image either. Everything else, and all if
         :attr:`keep_logits` is set, is left to mmseg and has ``seg_logits``, too.
         """
+        samples = self._predict_labels(inputs, data_samples)
+        if self.predict_depth:
+            with self.autocast():
+                _, depth = logits_and_depth(self.network, inputs)  # (N, 1, h, w)
+            size = inputs.shape[-2:]
+            for sample, own in zip(samples, depth.split(1), strict=True):
+                meta = {'img_shape': size, 'ori_shape': size, **sample.metainfo}
+                sample.pred_depth_map = PixelData(data=at_file_size(own, meta)[0])  # (1, H, W)
+        return samples
+
+    def _predict_labels(self, inputs: Tensor, data_samples: list | None) -> list:
         if self.keep_logits or not self._is_plain(data_samples):
             with self.autocast():
                 return self.network.predict(inputs, data_samples)

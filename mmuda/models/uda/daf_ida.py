@@ -50,8 +50,8 @@ class DAF(Adversarial):
 
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, (N, C, H, W) without gradient."""
-        logits, depth = self.logits_and_depth(source['image'])
-        self.note(student_on_source=logits)
+        logits, depth = (self.upsample(maps, source['image']) for maps in self.logits_and_depth(source['image']))
+        self.note(student_on_source=logits, depth_on_source=depth)
         terms = {
             'loss_seg': cross_entropy(logits, source['label']),
             'loss_depth': self.depth_weight * berhu(depth, source['depth']),
@@ -60,12 +60,12 @@ class DAF(Adversarial):
 
     def target_pass(self, target: Batch) -> tuple[Losses, Tensor]:
         """The same on the target; the adversarial term reaches the student through entropy and depth."""
-        logits, depth = self.logits_and_depth(target['image'])
+        logits, depth = (self.upsample(maps, target['image']) for maps in self.logits_and_depth(target['image']))
+        self.note(depth_on_target=depth)
         seen = self.disc_input(logits) * depth**self.target_depth_power
         return {'loss_adv': self.adv_weight * self.judge(seen, SOURCE)}, seen.detach()
 
     def logits_and_depth(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The student's logits (N, C, H, W) and depth (N, 1, H, W) at the size of the image."""
+        """The student's low-resolution logits (N, C, h, w) and depth (N, 1, h', w')."""
         with self.autocast():
-            logits, depth = logits_and_depth(self.student, image)
-        return self.upsample(logits, image), self.upsample(depth, image)
+            return logits_and_depth(self.student, image)
