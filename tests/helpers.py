@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from mmuda.engine.recipe import Recipe
@@ -73,18 +74,23 @@ def die(work: Callable[[], object]) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
+def kill_at(event: str, iteration: int, stage: str) -> None:
+    """Let this process get a SIGKILL when a stage comes to an event at an iteration."""
+    plain = Runner.call_hook
+
+    def call_hook(self: Runner, name: str, **kwargs: object) -> None:
+        if name == event and self.iter == iteration and self.work_dir.endswith(stage):
+            os.kill(os.getpid(), signal.SIGKILL)
+        plain(self, name, **kwargs)
+
+    Runner.call_hook = call_hook
+
+
 def run_and_die(recipe: Recipe, event: str, iteration: int, stage: str) -> None:
     """Run in a process that gets a SIGKILL when a stage comes to an event at an iteration."""
 
     def work() -> None:
-        plain = Runner.call_hook
-
-        def call_hook(self: Runner, name: str, **kwargs: object) -> None:
-            if name == event and self.iter == iteration and self.work_dir.endswith(stage):
-                os.kill(os.getpid(), signal.SIGKILL)
-            plain(self, name, **kwargs)
-
-        Runner.call_hook = call_hook
+        kill_at(event, iteration, stage)
         recipe.run()
 
     die(work)
@@ -107,6 +113,24 @@ def write_and_die(recipe: Recipe, stage: str, files: int) -> None:
         recipe.run()
 
     die(work)
+
+
+def in_processes(work: Callable[..., object], folder: Path, *args: object, count: int = 2) -> None:
+    """Call ``work(folder, *args)`` in processes that have met; ends with an exception if one of them fails."""
+    folder.mkdir(exist_ok=True)
+    (folder / 'store').unlink(missing_ok=True)
+    mp.start_processes(_enter, args=(count, work, folder, *args), nprocs=count, start_method='fork')
+
+
+def _enter(rank: int, count: int, work: Callable[..., object], folder: Path, *args: object) -> None:
+    store = f'file://{folder}/store'
+    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=count)
+    work(folder, *args)
+    torch.distributed.destroy_process_group()
+
+
+KILLED = (mp.ProcessExitedException, mp.ProcessRaisedException)
+"""How :func:`in_processes` ends when all are killed: one may miss another before."""
 
 
 def logged(folder: Path) -> dict[tuple, dict]:
@@ -154,8 +178,8 @@ def tensors(node: object, name: str = '') -> dict[str, Tensor]:
 
 
 def fresh_model(cfg: Config) -> UDASegmentor:
-    """A config's model with the same random weights each time, in train mode."""
-    torch.manual_seed(0)
+    """A config's model with the same random weights each time, in train mode; seeds what a step draws, too."""
+    set_random_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
     return model.train()

@@ -31,7 +31,7 @@ class ClassQuantiles:
         self.stride = stride
         self.lowest: Tensor | None = None  # (C,) int32: bit pattern of the lower edge of each class's bin
         self.ranks: Tensor | None = None  # (C, 1)
-        self.counts = torch.zeros(num_classes, BINS + 2, dtype=torch.int64, device=device)
+        self.upto = torch.zeros(num_classes, BINS + 2, dtype=torch.int64, device=device)  # cumulative counts
 
     def observe(self, conf: Tensor, label: Tensor) -> None:
         """Count one image.
@@ -40,23 +40,21 @@ class ClassQuantiles:
             conf: Largest probability of each pixel (H, W), float32 in [1 / C, 1].
             label: Its class (H, W), integers below C.
         """
-        classes, slots = self.counts.shape
+        classes, slots = self.upto.shape
         label = label.flatten().int()
         # The first and the last slot of a class take what lies below and above the window of keys.
         slot = (self._keys(conf.flatten(), label) + 1).clamp_(0, slots - 1).add_(label, alpha=slots)
-        found = torch.zeros(classes * slots, dtype=torch.int32, device=conf.device)
-        found.index_add_(0, slot, torch.ones_like(slot))
+        upto = slot.bincount(minlength=classes * slots).view(classes, slots).cumsum(1, dtype=torch.int32)
         # Of the ranks 0, 1, 2, ... of this image those divisible by the stride: ceil(n / stride) among the first n.
-        upto = found.view(classes, slots).cumsum(1, dtype=torch.int32)
-        self.counts += torch.diff((upto + (self.stride - 1)) // self.stride, dim=1, prepend=upto.new_zeros(classes, 1))
+        self.upto += (upto + (self.stride - 1)) // self.stride
 
     def merge(self) -> None:
         """Add up what all processes have counted."""
-        all_reduce(self.counts, op='sum')
+        all_reduce(self.upto, op='sum')
 
     def totals(self) -> list[int]:
         """How many confidences count per class."""
-        return self.counts.sum(1).tolist()
+        return self.upto[:, -1].tolist()
 
     def narrow(self, ranks: list[int]) -> Tensor:
         """Find each class's bin, and make ready for a second look at the images.
@@ -68,12 +66,12 @@ class ClassQuantiles:
             Upper edge of each bin (C,) float32: at least the value at that rank, by 1/65536 at most. A class without
             confidences has infinity.
         """
-        self.ranks = torch.tensor(ranks, device=self.counts.device)[:, None]
-        bins, self.empty = self._window_key().clamp_(0, BINS - 1), self.counts.sum(1) == 0
+        self.ranks = torch.tensor(ranks, device=self.upto.device)[:, None]
+        bins, self.empty = self._window_key().clamp_(0, BINS - 1), self.upto[:, -1] == 0
         edges = torch.stack([bins, bins + 1]).float() / BINS  # (2, C), exact: a power of two divides
         self.lowest, highest = edges.view(torch.int32)
         width = int((highest - self.lowest).max()) + 1  # 256 values in a bin above 1/2, twice as many with each halving
-        self.counts = self.counts.new_zeros(len(bins), width + 2)
+        self.upto = self.upto.new_zeros(len(bins), width + 2)
         return edges[1].masked_fill(self.empty, torch.inf)
 
     def values(self) -> Tensor:
@@ -85,8 +83,9 @@ class ClassQuantiles:
         """Integers (n,) int32 in the order of the confidences, from 0 at the window's start."""
         if self.lowest is None:
             return (conf * BINS).int().clamp_(max=BINS - 1)
-        return conf.view(torch.int32) - self.lowest[label]  # positive floats are ordered like their bit patterns
+        # Positive floats are ordered like their bit patterns.
+        return conf.view(torch.int32) - self.lowest.index_select(0, label)
 
     def _window_key(self) -> Tensor:
         """Key of the value at each class's rank (C,)."""
-        return (self.counts.cumsum(1) <= self.ranks).sum(1) - 1
+        return (self.upto <= self.ranks).sum(1) - 1

@@ -182,12 +182,13 @@ class GlobalLocal(ClassBalanced):
         """See the class."""
         logits = scores.at_label()  # (C, H, W)
         conf, label = _empty_maps(logits)
-        keep = torch.empty_like(label)
+        keep = torch.empty_like(label, dtype=torch.bool)
         limit = self.thresholds[:, None]
         for band, prob in probabilities(logits):
             conf[band], label[band] = top_class(prob)
-            keep[band] = (prob > limit).view(torch.uint8).amax(0)  # on bytes several times faster than any()
-        keep = conf > self.thresholds[label.int()] if self.rule == 'own_class' else keep.bool()
+            keep[band] = (prob - limit).amax(0) > 0  # several times faster than (prob > limit).any(0)
+        if self.rule == 'own_class':
+            keep = conf > self.thresholds.index_select(0, label.int())
         keep |= conf > conf.kthvalue(self.rank(conf.numel()) + 1).values
         return label.masked_fill_(~keep, IGNORE).view(logits.shape[1:])
 
@@ -237,12 +238,14 @@ def probabilities(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
 def top_class(prob: Tensor) -> tuple[Tensor, Tensor]:
     """Largest probability (n,) of (C, n), C < 255, and its class (n,) uint8, the first one if several share it.
 
-    The same as ``prob.max(0)``, in half its time on a CPU.
+    The same as ``prob.max(0)``, in a fifth of its time on a CPU, which compares to bools one by one, to floats many at
+    a time.
     """
     classes = len(prob)
     conf = prob.amax(0)
-    places = torch.arange(classes, 0, -1, dtype=torch.uint8, device=prob.device)[:, None]
-    return conf, classes - ((prob == conf).view(torch.uint8) * places).amax(0)
+    places = torch.arange(classes, 0, -1, dtype=prob.dtype, device=prob.device)[:, None]
+    own = torch.eq(prob, conf, out=torch.empty_like(prob))  # (C, n), 1 or 0
+    return conf, (classes - own.mul_(places).amax(0)).to(torch.uint8)
 
 
 def confidence(logits: Tensor) -> tuple[Tensor, Tensor]:

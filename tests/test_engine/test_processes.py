@@ -2,19 +2,16 @@
 
 import os
 import re
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
-from helpers import ROOT, TINY_NECK, fresh_model, fresh_optimizer, run_tool, tensors
+from helpers import KILLED, ROOT, TINY_NECK, fresh_model, fresh_optimizer, in_processes, kill_at, run_tool, tensors
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
-from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -27,19 +24,6 @@ CROPS = {
     'ehtdi:train_dataloader.dataset.source.pipeline.4.size': (32, 32),
     'ehtdi:train_dataloader.dataset.target.pipeline.3.size': (32, 32),
 }
-
-
-def in_two_processes(work: Callable[..., None], folder: Path, *args: object) -> None:
-    """Call ``work(folder, *args)`` in two processes that have met."""
-    mp.start_processes(_enter, args=(work, folder, *args), nprocs=2, start_method='fork')
-
-
-def _enter(rank: int, work: Callable[..., None], folder: Path, *args: object) -> None:
-    folder.mkdir(exist_ok=True)
-    store = f'file://{folder}/store'
-    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
-    work(folder, *args)
-    torch.distributed.destroy_process_group()
 
 
 def batch(cfg: Config, numbers: Iterator[int]) -> dict:
@@ -65,6 +49,13 @@ def adversarial(load) -> Config:
 @pytest.fixture
 def daf(load) -> Config:
     return load('daf_ida/minicity_stage1_daf.py')
+
+
+@pytest.fixture
+def ldbe(load) -> Config:
+    """With the truth in the place of pseudo-labels."""
+    crop = {f'train_dataloader.dataset.target.pipeline.2.{key}': 48 for key in ('short_side', 'crop')}
+    return load('ldbe/minicity.py', **crop, **{'train_dataloader.dataset.target.with_labels': True})
 
 
 # ------------------------------------------------------------------------------------------------------- one step
@@ -114,9 +105,19 @@ def test_two_processes_have_the_gradients_of_the_other_baselines(load, tmp_path:
     assert not any(name.startswith('student.neck.conv_depth') for name in found)  # nothing there on both: no decay
 
 
+@pytest.mark.parametrize('method_type', ['mmuda.LabelDenoising', 'mmuda.BoundaryEnhancement'])
+def test_two_processes_have_ldbes_gradients_of_the_joint_batch(
+    ldbe: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method_type: str
+) -> None:
+    ldbe.model.type = method_type
+    # What is pasted would come from the next image of a process's own batch.
+    monkeypatch.setattr('mmuda.models.uda.ldbe.class_mix', lambda image, label, conf, keys: (image, label, conf))
+    _compare_gradients(ldbe, tmp_path)
+
+
 def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
     joint = _gradients(cfg, batch(cfg, range(4)))
-    in_two_processes(_save_gradients, tmp_path, cfg)
+    in_processes(_save_gradients, tmp_path, cfg)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert first.keys() == second.keys() == joint.keys()
     for name, gradient in joint.items():
@@ -142,11 +143,11 @@ def _train_ten(folder: Path, cfg: Config) -> None:
     torch.save(dict(losses=losses, own=own, mean=mean, parameters=parameters, steps=steps), folder / f'{get_rank()}.pt')
 
 
-@pytest.mark.parametrize(('settings', 'beside'), [('cfg', 'teacher'), ('daf', 'discriminator')])
+@pytest.mark.parametrize(('settings', 'beside'), [('cfg', 'teacher'), ('daf', 'discriminator'), ('ldbe', 'teacher')])
 def test_processes_stay_equal_but_for_their_statistics(
     settings: str, beside: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    in_two_processes(_train_ten, tmp_path, request.getfixturevalue(settings))
+    in_processes(_train_ten, tmp_path, request.getfixturevalue(settings))
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in range(2))
     assert first['losses'] == second['losses']
     assert any(name.startswith(beside) for name in first['parameters'])
@@ -171,14 +172,8 @@ def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[s
     stage, settings = METHODS[config]
     more = {'train_cfg.max_iters': 6, 'train_cfg.val_interval': 4, 'default_hooks.checkpoint.interval': 2}
     more |= {'source:train_cfg.max_iters': 1, 'train_dataloader.batch_size': 1, 'default_hooks.logger.interval': 3}
-    plain = Runner.call_hook
-
-    def call_hook(self: Runner, name: str, **kwargs) -> None:
-        if (name, self.iter) == death and stage in self.work_dir:
-            os.kill(os.getpid(), signal.SIGKILL)
-        plain(self, name, **kwargs)
-
-    Runner.call_hook = call_hook
+    if death is not None:
+        kill_at(*death, stage)
     Recipe.load(ROOT / 'configs' / config, folder / work_dir, options=options | settings | more, resume=True).run()
 
 
@@ -193,13 +188,12 @@ def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[s
 def test_two_killed_processes_resume_exactly(
     options: dict, tmp_path: Path, config: str, death: tuple[str, int]
 ) -> None:
-    in_two_processes(_run, tmp_path / 'a', config, options, 'run', None)
+    in_processes(_run, tmp_path / 'a', config, options, 'run', None)
     stage, _ = METHODS[config]
     whole = load_safe(tmp_path / f'a/run/{stage}/iter_6.pth')
-    with pytest.raises(mp.ProcessExitedException):
-        in_two_processes(_run, tmp_path / 'b', config, options, 'run', death)
-    (tmp_path / 'b/store').unlink()
-    in_two_processes(_run, tmp_path / 'b', config, options, 'run', None)
+    with pytest.raises(KILLED):
+        in_processes(_run, tmp_path / 'b', config, options, 'run', death)
+    in_processes(_run, tmp_path / 'b', config, options, 'run', None)
     resumed = load_safe(tmp_path / f'b/run/{stage}/iter_6.pth')
     one, two = tensors(whole), tensors(resumed)
     assert one.keys() == two.keys()

@@ -1,6 +1,5 @@
 """The whole step on MiniCity: against its plain form, interrupted, on several processes, with all that can be wrong."""
 
-import multiprocessing
 import os
 import runpy
 import shutil
@@ -16,7 +15,7 @@ import numpy as np
 import plain_ldbe as plain
 import pytest
 import torch
-from helpers import ROOT, SMALL_CITY, actions
+from helpers import ROOT, SMALL_CITY, actions, die, in_processes
 from mmengine.config import Config
 from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
@@ -40,31 +39,6 @@ def read_labels(folder: Path) -> dict[str, np.ndarray]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
-
-
-def in_children(*works: Callable[[], object]) -> list[int]:
-    """Do things at the same time, each in a process of its own; returns the exit codes."""
-    context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=work) for work in works]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
-
-
-def in_processes(count: int, store: Path, work: Callable[[], object]) -> None:
-    """Do something on every rank of a group of processes."""
-
-    def of_rank(rank: int) -> Callable[[], None]:
-        def run() -> None:
-            torch.distributed.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=count)
-            work()
-            torch.distributed.destroy_process_group()
-
-        return run
-
-    assert in_children(*(of_rank(rank) for rank in range(count))) == [0] * count
 
 
 @pytest.fixture
@@ -191,7 +165,7 @@ def test_a_killed_step_goes_on(renames: int, write: Callable, tmp_path: Path, mo
         die_at_rename(renames)
         write(tmp_path / 'labels', bn_mode='batch')
 
-    assert in_children(killed) == [-signal.SIGKILL]
+    die(killed)
     with pytest.raises(FileNotFoundError, match=r'labels has no manifest\.json: no finished pseudo-labels'):
         manifest.read(tmp_path / 'labels', 'pseudo-labels')
     parts = list((tmp_path / 'labels').rglob('*.part'))
@@ -225,7 +199,7 @@ def test_an_unfinished_folder_belongs_to_its_job(write: Callable, tmp_path: Path
         die_at_rename(4)
         write(tmp_path / 'labels')
 
-    in_children(killed)
+    die(killed)
     with pytest.raises(ValueError, match='labels holds pseudo-labels of another selector'):
         write(tmp_path / 'labels', selector={'type': 'FixedThreshold'})
 
@@ -235,7 +209,7 @@ def test_processes_and_workers_make_no_difference(selector: dict, write: Callabl
     settings = {'selector': selector, 'bn_mode': 'batch'}
     write(tmp_path / 'one', **settings)
     write(tmp_path / 'workers', num_workers=2, **settings)
-    in_processes(2, tmp_path / 'store', lambda: write(tmp_path / 'two', num_workers=1, **settings))
+    in_processes(lambda _: write(tmp_path / 'two', num_workers=1, **settings), tmp_path)
     wanted = contents(tmp_path / 'one')
     assert len(wanted) == COUNT + 2
     assert contents(tmp_path / 'workers') == wanted
@@ -270,14 +244,14 @@ def test_the_interface_carries_a_recursion_over_images(
 ) -> None:
     monkeypatch.setitem(selectors.SELECTORS, 'Running', Running)
     write(tmp_path / 'one', selector={'type': 'Running'})
-    in_processes(3, tmp_path / 'store', lambda: write(tmp_path / 'three', selector={'type': 'Running'}))
+    in_processes(lambda _: write(tmp_path / 'three', selector={'type': 'Running'}), tmp_path, count=3)
     assert contents(tmp_path / 'three') == contents(tmp_path / 'one')
 
 
 def test_more_processes_than_images(write: Callable, cfg: Config, tmp_path: Path) -> None:
     cfg.train_dataloader.dataset.target.indices = 2
     write(tmp_path / 'one')
-    in_processes(3, tmp_path / 'store', lambda: write(tmp_path / 'three'))
+    in_processes(lambda _: write(tmp_path / 'three'), tmp_path, count=3)
     assert contents(tmp_path / 'three') == contents(tmp_path / 'one')
     assert len(read_labels(tmp_path / 'one')) == 2
 
@@ -431,7 +405,7 @@ recipe = [
         recipe('killed').run()
 
     recipe('whole').run()
-    assert in_children(killed) == [-signal.SIGKILL]
+    die(killed)
     assert 0 < len(read_labels(tmp_path / 'killed/run/01_labels')) < COUNT
     assert actions(recipe('killed')) == ['init', 'resume']
     recipe('killed').run()

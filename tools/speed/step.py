@@ -34,6 +34,9 @@ SIZES = {
     'mmuda.ShortSideRandomScaleCrop': ('short_side', 'crop'),
 }
 
+# How much faster a step should be with bf16, where it is not 2.2 times.
+BF16 = {'ldbe_ld': 1.8, 'ldbe': 1.8}
+
 
 def build(cfg: Config) -> UDASegmentor:
     """A config's model with random weights."""
@@ -179,10 +182,11 @@ def on_cpu(args: argparse.Namespace) -> str:
     """The table of ratios."""
     full, half = (Step(args.config, args.scale, 'cpu', precision, args.quick) for precision in ('fp32', 'bf16'))
     step, bare, half_step, half_bare = alternate(full.whole, full.bare, half.whole, half.bare, rounds=args.rounds)
+    goal = BF16.get(args.method, 2.2)
     rows = [
         Row('fp32: whole step, bare passes', step, bare, at_most=1.05),
         Row('bf16: whole step, bare passes', half_step, half_bare),
-        Row('whole step: fp32, bf16', step, half_step, at_least=2.2 if has_bf16() else None),
+        Row('whole step: fp32, bf16', step, half_step, at_least=goal if has_bf16() else None),
     ]
     return '\n\n'.join([table(_heading(args, full), 'first, ms', 'second, ms', rows), _passes(full)])
 
