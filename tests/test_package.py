@@ -47,6 +47,7 @@ def test_wheel_works_outside_the_checkout(tmp_path):
     splits = {path.name for path in (ROOT / 'mmuda/datasets/splits').glob('*.txt')}
     assert splits
     assert {path.name for path in (site / 'mmuda/datasets/splits').iterdir()} == splits
+    assert len(list((site / 'mmuda/models/density_tables').glob('*.json'))) == 3
 
     where = 'import mmuda.datasets, mmuda.engine, mmuda.evaluation, mmuda.models, mmuda.minicity; print(mmuda.__file__)'
     out = python('-c', where, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(site)})

@@ -13,6 +13,7 @@ from mmuda.datasets.synthia import SYNTHIADataset
 from mmuda.datasets.transforms import (
     DrawKeys,
     FitPad,
+    GridSample,
     LoadDepth,
     LoadImage,
     LoadLabels,
@@ -30,6 +31,7 @@ __all__ = [
     'DrawSampler',
     'FitPad',
     'GTA5Dataset',
+    'GridSample',
     'LoadDepth',
     'LoadImage',
     'LoadLabels',

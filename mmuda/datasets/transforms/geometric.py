@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from mmcv import imresize
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import Resize
+from PIL import Image
 
 from mmuda.datasets.classes import IGNORE
 from mmuda.datasets.transforms.photometric import change_colours, draw_colour_change
@@ -119,6 +121,42 @@ class FitPad(BaseTransform):
     def _fit(self, array: np.ndarray, interpolation: str, padding: int) -> np.ndarray:
         size = fit_size(array.shape[1::-1], self.scale)
         return pad(imresize(array, size, interpolation=interpolation, backend='pillow'), self.scale, padding)
+
+
+@cache
+def pillow_nearest_index(length: int, out: int) -> np.ndarray:
+    """Return the source index (out,) int32 of each pixel when Pillow resizes ``length`` pixels to ``out``, nearest.
+
+    Found by resizing the indices themselves: where a centre falls between two pixels, Pillow's rounding decides.
+    """
+    index = Image.fromarray(np.arange(length, dtype=np.int32)[None])
+    return np.asarray(index.resize((out, 1), Image.Resampling.NEAREST))[0]
+
+
+@TRANSFORMS.register_module()
+class GridSample(BaseTransform):
+    """Sample label and depth map at the cells of a network's last features, by Pillow's nearest rule.
+
+    Depth Distribution reads its source density from these samples of the files' own pixels, so this step stands before
+    any that resizes (its spec, 2.5 and trap 8), and after a flip.
+
+    Adds ``grid_label`` (h, w) uint8, and with a depth map ``grid_depth`` (h, w) uint16.
+
+    Args:
+        size: (width, height) of the features.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = tuple(size)
+
+    def transform(self, results: dict) -> dict:
+        """Sample one item."""
+        for name, key in (('grid_label', 'gt_seg_map'), ('grid_depth', 'gt_depth_map')):
+            if key in results:
+                height, width = results[key].shape
+                columns, rows = pillow_nearest_index(width, self.size[0]), pillow_nearest_index(height, self.size[1])
+                results[name] = results[key][rows][:, columns]
+        return results
 
 
 class Crop(NamedTuple):

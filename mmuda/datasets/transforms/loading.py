@@ -186,6 +186,7 @@ class Pack(BaseTransform):
     ``image`` from ``img``                    (3, H, W) uint8, BGR
     ``label`` from ``gt_seg_map``             (H, W) uint8           255 = ignore
     ``depth`` from ``gt_depth_map``           (H, W) uint16          centimetres, 65535 = far
+    ``grid_label``, ``grid_depth``            (h, w) uint8, uint16   samples of the two, see :class:`GridSample`
     ``weak``, ``strong``                      (3, h, w) uint8, BGR   crop of the image; the same with other colours
     ``weak_label``                            (h, w) uint8           crop of the label
     ``rows``, ``cols``                        (h,), (w,) int64       full-size row / column of each crop row / column
@@ -195,7 +196,7 @@ class Pack(BaseTransform):
     """
 
     renamed = (('image', 'img'), ('label', 'gt_seg_map'), ('depth', 'gt_depth_map'))
-    kept = ('weak', 'strong', 'weak_label', 'rows', 'cols', 'keys')
+    kept = ('grid_label', 'grid_depth', 'weak', 'strong', 'weak_label', 'rows', 'cols', 'keys')
 
     def transform(self, results: dict) -> dict:
         """Pack one item."""
