@@ -33,6 +33,11 @@ TINY = {
     'model.student.auxiliary_head.in_channels': 16,
 }
 TINY_NECK = {'model.student.neck.in_channels': (4, 8, 16, 32)}
+TINY_REGRESSION = {
+    f'model.student.{head}.{key}': channels
+    for head in ('density_head', 'depth_head')
+    for key, channels in (('in_channels', 32), ('mid_channels', 8), ('out_channels', 4))
+}
 TINY_MIT = {
     'model.student.backbone.embed_dims': 4,
     'model.student.backbone.num_layers': [1, 1, 1, 1],
@@ -45,7 +50,7 @@ SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train
 def tiny(cfg: Config) -> dict:
     """The options that make a config's network tiny."""
     student = cfg.model.student
-    options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY | TINY_NECK
+    options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY | TINY_NECK | TINY_REGRESSION
     return {key: value for key, value in options.items() if student.get(key.split('.')[2])}
 
 

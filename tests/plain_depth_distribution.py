@@ -84,9 +84,9 @@ def em_step(x: Tensor, weight: Tensor, mean: Tensor, var: Tensor) -> tuple[Tenso
     return log_sum.mean(), count[:, 0] / len(x), mean, var
 
 
-def em(x: Tensor, mean: Tensor, steps: int = 101) -> tuple[Tensor, Tensor, Tensor, float]:
-    """EM from given means until the mean log-likelihood grows by less than 1e-3 (6.1)."""
-    weight, var = torch.full((len(mean),), 1 / len(mean), dtype=x.dtype), torch.ones_like(mean)
+def em(x: Tensor, mean: Tensor, var: Tensor, steps: int = 101) -> tuple[Tensor, Tensor, Tensor, float]:
+    """EM from given means and variances until the mean log-likelihood grows by less than 1e-3 (6.1)."""
+    weight = torch.full((len(mean),), 1 / len(mean), dtype=x.dtype)
     before = -math.inf
     for _ in range(steps):
         likelihood, *after = em_step(x, weight, mean, var)

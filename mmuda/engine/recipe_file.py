@@ -14,7 +14,7 @@ _ELSEWHERE = {
     'randomness': ('--seed', 'seed='),
     'data_root': ('--data-root', 'data_root in the config'),
     'work_dir': ('--work-dir', '--work-dir'),
-    'load_from': ('--init STAGE=FILE', 'load_from='),
+    'load_from': ('STAGE:load_from=FILE', 'load_from='),
     'resume': ('--resume', 'continues='),
     'recipe': ('the recipe in the config file',) * 2,
     'student': ('model.student',) * 2,
@@ -108,9 +108,12 @@ def _apply_options(stages: list[Stage], options: dict) -> None:
     names = [stage.name for stage in stages]
     for option, value in options.items():
         name, colon, key = option.rpartition(':')
-        _check_place(f'--cfg-options {option}', key, in_recipe=False)
         if colon and name not in names:
             raise RecipeError(f'--cfg-options {option}: there is no stage {name!r}; stages: {", ".join(names)}')
+        if colon and key == 'load_from' and isinstance(stage := stages[names.index(name)], Train):
+            stage.inputs['load_from'] = _read_input(f'--cfg-options {option}', value, stage.roles['load_from'], {})
+            continue
+        _check_place(f'--cfg-options {option}', key, in_recipe=False)
         # What the recipe says about a stage beside its config can be set likewise: labels1:selector.threshold=0.9
         places = {s.name: s.settings if s.is_setting(key.partition('.')[0]) else s.cfg for s in stages}
         takers = [places[name]] if colon else [place for place in places.values() if _has(place, key)]

@@ -4,8 +4,8 @@
 
  kind     is given                          does               hands over
  Train    load_from or continues, labels,   trains a config    last, best: checkpoints
-          ranking
- Offline  checkpoint                        one of OFFLINE     folder: files and the manifest that lists them
+          ranking, mixtures
+ Offline  perhaps checkpoint                one of OFFLINE     folder: files and the manifest that lists them
 """
 
 import copy
@@ -27,14 +27,19 @@ from mmengine.runner import Runner, set_random_seed
 from mmuda.engine.hooks.label_firewall import firewalls
 from mmuda.engine.hooks.start import StartHook
 from mmuda.engine.stamps import MANIFEST, code_hash, config_hash, file_hash, read_stamp, stamped
+from mmuda.offline.density import MIXTURES, fit_density
 from mmuda.offline.pseudo_labels import write_pseudo_labels
 from mmuda.offline.ranking import EASY, HARD, rank_images
 from mmuda.offline.selectors import build_selector
 from mmuda.utils.checkpoint import load_safe
 
-OFFLINE: dict[str, Callable] = {'PseudoLabels': write_pseudo_labels, 'Ranking': rank_images}
-"""Kind -> ``function(cfg, out, checkpoint=..., **settings)``, which all ranks run. It writes into the folder ``out``,
-the manifest last, and goes on with what it finds there. ``cfg.randomness.seed`` is the stage's."""
+OFFLINE: dict[str, Callable] = {
+    'PseudoLabels': write_pseudo_labels,
+    'Ranking': rank_images,
+    'FitDensity': fit_density,
+}
+"""Kind -> ``function(cfg, out, checkpoint=..., **settings)``, some without checkpoint, which all ranks run. It writes
+into the folder ``out``, the manifest last, and goes on with what it finds there. ``cfg.randomness.seed`` is the stage's."""
 
 
 class RecipeError(RuntimeError):
@@ -175,7 +180,7 @@ class Train(Stage):
     ``load_from`` gives the network it starts with, and the parts named in ``carry`` (see ``start_state``). With
     ``continues`` it goes on from another stage's last checkpoint as that stage itself would: weights, optimiser,
     schedule, iteration, log and best score. ``labels`` gives the target's labels; ``ranking`` gives the source the easy
-    images and their labels, the target the hard images.
+    images and their labels, the target the hard images; ``mixtures`` gives the model those of its classes.
     """
 
     roles: ClassVar = {
@@ -183,6 +188,7 @@ class Train(Stage):
         'continues': ('last',),
         'labels': ('folder',),
         'ranking': ('folder',),
+        'mixtures': ('folder',),
     }
     hands_over = ('last', 'best')
 
@@ -192,8 +198,8 @@ class Train(Stage):
             raise RecipeError(f'stage {self.name} has unknown keys {unknown}')
         if 'continues' in self.inputs:
             self._check_continues(self.inputs['continues'].stage)
-        elif self.settings.get('carry') and 'load_from' not in self.inputs:
-            raise RecipeError(f'stage {self.name} has carry={self.settings.carry} but no load_from to carry from')
+        if 'mixtures' in self.inputs and 'mixtures' not in self.cfg.model:
+            raise RecipeError(f'stage {self.name} takes mixtures, but its model has no mixtures')
         for role, domains in (('labels', ('target',)), ('ranking', ('source', 'target'))):
             for domain in domains:
                 if role in self.inputs and not self._data().get(domain):
@@ -256,6 +262,8 @@ class Train(Stage):
         cfg.load_from = self.artifacts()['last'] if resumed else given.get('continues', given.get('load_from'))
         if 'labels' in given:
             cfg.train_dataloader.dataset.target.label_dir = os.path.abspath(given['labels'])
+        if 'mixtures' in given:
+            cfg.model.mixtures = os.path.abspath(os.path.join(given['mixtures'], MIXTURES))
         if 'ranking' in given:
             folder, dataset = os.path.abspath(given['ranking']), cfg.train_dataloader.dataset
             dataset.source.update(label_dir=folder, split=os.path.join(folder, EASY))

@@ -1,4 +1,5 @@
 from mmuda.offline.class_stats import class_statistics
+from mmuda.offline.density import fit_density, write_density_maps
 from mmuda.offline.pseudo_labels import write_pseudo_labels
 from mmuda.offline.ranking import rank_images
 from mmuda.offline.selectors import SELECTORS, ClassBalanced, FixedThreshold, GlobalLocal, Selector
@@ -10,6 +11,8 @@ __all__ = [
     'GlobalLocal',
     'Selector',
     'class_statistics',
+    'fit_density',
     'rank_images',
+    'write_density_maps',
     'write_pseudo_labels',
 ]

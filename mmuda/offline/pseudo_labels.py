@@ -145,7 +145,7 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
     there = [index for index in predictions.mine if (out / files[index]).is_file()]
     missing = sorted(set(predictions.mine).difference(there))
     pixels = torch.zeros(256, dtype=torch.int64)
-    labels = ((out / files[scores.index], selector.select(scores)) for scores in predictions.stream(missing))
+    labels = ((out / files[scores.index], selector.select(scores), selector) for scores in predictions.stream(missing))
     for counts in progress(in_threads(_write_label, labels), len(missing), 'pseudo-labels, writing'):
         pixels += counts
     for counts in in_threads(_count_label, ((out / files[index],) for index in there)):
@@ -154,15 +154,15 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
     return pixels
 
 
-def write_label(path: Path, label: Tensor) -> np.ndarray:
-    """Write a label (H, W) uint8 as an 8-bit PNG; returns it on the host."""
-    array = label.cpu().numpy()
-    write_whole(path, cv2.imencode('.png', array)[1].tobytes())
-    return array
+def write_label(path: Path, label: np.ndarray) -> None:
+    """Write a label (H, W) uint8 as an 8-bit PNG."""
+    write_whole(path, cv2.imencode('.png', label)[1].tobytes())
 
 
-def _write_label(path: Path, label: Tensor) -> Tensor:
-    return _histogram(write_label(path, label))
+def _write_label(path: Path, label: Tensor, selector: Selector) -> Tensor:
+    array = selector.finish(label.cpu().numpy())
+    write_label(path, array)
+    return _histogram(array)
 
 
 def _count_label(path: Path) -> Tensor:

@@ -194,7 +194,7 @@ def _score_all(
 
 def _write(score_file: Path, score: Tensor, label_file: Path, label: Tensor) -> None:
     write_whole(score_file, json.dumps(float(score)))  # first: who finds the label relies on it
-    write_label(label_file, label)
+    write_label(label_file, label.cpu().numpy())
 
 
 def _score_file(out: Path, index: int) -> Path:

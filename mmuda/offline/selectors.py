@@ -7,16 +7,18 @@ images and putting them in the order of their numbers. After that :meth:`Selecto
 image, so that labels depend neither on the number of processes nor on who labels what.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmuda.datasets.classes import IGNORE
 from mmuda.offline.predictions import Scores
 from mmuda.offline.quantiles import ClassQuantiles
+from mmuda.offline.regions import areas_by_frequency, drop_small_regions
 
 _BAND = 8192  # pixels: what a CPU computes of so many stays in its cache; a multiple of every vector length
 
@@ -45,6 +47,10 @@ class Selector:
         """Label one image: (H, W) uint8 on the scores' device, at label size, 255 = not selected."""
         raise NotImplementedError
 
+    def finish(self, label: np.ndarray) -> np.ndarray:
+        """What is left to do to a selected label (H, W) uint8, on the host; called in the threads that write."""
+        return label
+
     def settings(self) -> dict[str, Any]:
         """The selector's config."""
         return {'type': type(self).__name__, **asdict(self)}
@@ -61,20 +67,37 @@ class FixedThreshold(Selector):
     Args:
         threshold: Smallest probability that is selected.
         at: Size of the labels: ``'labels'``, that of the image file, or ``'network'``, that of the network's input.
+        min_area: Fewest pixels of a region, for each class, below which none of its pixels is selected (Depth
+            Distribution spec 6.2); or ``dict(frequency=[of each class], low=, high=)`` for
+            :func:`areas_by_frequency`. None keeps all regions.
     """
 
     threshold: float = 0.9
     at: str = 'labels'
+    min_area: Sequence[int] | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_share('threshold', self.threshold)
         if self.at not in ('labels', 'network'):
             raise ValueError(f"selector.at={self.at!r}: choose 'labels' or 'network'")
+        if isinstance(self.min_area, Mapping):
+            if self.min_area.keys() != {'frequency', 'low', 'high'}:
+                raise ValueError(f'selector.min_area has {sorted(self.min_area)}: give frequency, low and high')
+            self.min_area = areas_by_frequency(**self.min_area)
+
+    def start(self, num_classes: int, device: torch.device | str) -> None:
+        """See the base class."""
+        if self.min_area is not None and len(self.min_area) != num_classes:
+            raise ValueError(f'selector.min_area has {len(self.min_area)} numbers, the network {num_classes} classes')
 
     def select(self, scores: Scores) -> Tensor:
         """See the class."""
         conf, label = confidence(scores.at_label() if self.at == 'labels' else scores.at_input())
         return label.masked_fill_(conf < self.threshold, IGNORE)
+
+    def finish(self, label: np.ndarray) -> np.ndarray:
+        """Drop small regions."""
+        return label if self.min_area is None else drop_small_regions(label, self.min_area)
 
 
 @dataclass(kw_only=True)

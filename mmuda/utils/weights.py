@@ -1,4 +1,4 @@
-"""Weights of other layouts by our names ``backbone.*``, ``neck.*``, ``decode_head.*``, ``auxiliary_head.*``."""
+"""Weights of other layouts by our names: ``backbone.*``, ``decode_head.*`` and so on."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmuda.datasets.classes import class_set
 
-_NETWORK = ('backbone.', 'neck.', 'decode_head.', 'auxiliary_head.')
+_NETWORK = ('backbone.', 'neck.', 'decode_head.', 'auxiliary_head.', 'density_head.', 'depth_head.')
 _CLASSES = re.compile(r'(decode_head|auxiliary_head)\.(convs\.\d+|conv_seg)\.(weight|bias)$')
 _WRAPPED = re.compile(r'^module\.')
 _BACKBONE = (re.compile(r'^((?:conv1|bn1|layer[1-4])\..+)$'), r'backbone.\1')
@@ -23,15 +23,23 @@ _DEPTH = tuple(
         *(('convR2', 'conv_depth'), ('dec4', 'gate')),
     )
 )
+_HEAD = (re.compile(r'^layer6\.conv2d_list\.(.+)$'), r'decode_head.convs.\1')
 # The DeepLab-v2 ports (AdaptSegNet, AdvEnt, MaxSquareLoss, PixMatch, EHTDI, DAF).
 _DEEPLAB = (
     _BACKBONE,
     *_DEPTH,
-    (re.compile(r'^layer6\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'),
+    _HEAD,
     (re.compile(r'^layer5\.conv2d_list\.(.+)$'), r'auxiliary_head.convs.\1'),
 )
 # CCM and LDBE: one head; a second one on the same features got no gradient (LDBE spec 3.2).
 _ONE_HEAD = (_BACKBONE, (re.compile(r'^layer5\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'))
+# Depth Distribution (its spec, 3.1): DAF's names in part, with another meaning; enc4_4 and dec4 are never used.
+_DENSITY_DEPTH = (
+    _BACKBONE,
+    _HEAD,
+    (re.compile(r'^enc4_([123])\.(.+)$'), r'density_head.conv\1.\2'),
+    (re.compile(r'^enc5_([123])\.(.+)$'), r'depth_head.conv\1.\2'),
+)
 
 
 class NetworkWeights(NamedTuple):
@@ -54,10 +62,11 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
     Known are: our own checkpoints (``student.*``, ``teacher.model.*``), any mmseg segmentor, the DeepLab-v2 ports (with
     or without ``module.``; EHTDI's hold the average under ``shadow``) and their start file
     ``DeepLab_resnet_pretrained_init`` (``Scale.*``; its 21-class ``layer5`` is dropped). Ports whose ``layer5`` sees
-    the features of ``layer6``, or has none beside it, are those with one head (CCM, LDBE). DAF's has a depth branch.
+    the features of ``layer6``, or has none beside it, are those with one head (CCM, LDBE). DAF's has a depth branch,
+    Depth Distribution's a density and a depth head.
 
     Args:
-        checkpoint: A state dict, or a dict that holds one as ``state_dict`` or ``model_state_dict``.
+        checkpoint: A state dict, or a dict that holds one as ``state_dict``, ``model_state_dict`` or ``model``.
         prefer: ``'ema'`` takes the averaged weights where there are some, ``'student'`` never does.
 
     Raises:
@@ -67,7 +76,7 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
         raise ValueError(f"prefer={prefer!r}: choose 'ema' or 'student'")
     if not isinstance(checkpoint, Mapping):
         raise ValueError(f'no weights of a segmentation network found: the file holds a {type(checkpoint).__name__}')
-    entries = (['shadow'] if prefer == 'ema' else []) + ['state_dict', 'model_state_dict']
+    entries = (['shadow'] if prefer == 'ema' else []) + ['state_dict', 'model_state_dict', 'model']
     entry = next(filter(checkpoint.__contains__, entries), None)
     tensors = {_WRAPPED.sub('', key): value for key, value in checkpoint.get(entry, checkpoint).items()}
     layout, names = _recognise(tensors, prefer)
@@ -90,13 +99,18 @@ def _recognise(tensors: Mapping[str, Any], prefer: str) -> tuple[str, dict[str, 
             return f'mmuda ({prefix.split(".")[0]})', own
     if any(key.startswith('backbone.') for key in tensors):
         return 'mmseg', {key: key for key in tensors if key.startswith(_NETWORK)}
-    names, one_head = {}, _has_one_head(tensors)
+    kind, patterns = '', _DEEPLAB
+    if 'enc5_1.weight' in tensors:
+        kind, patterns = ', density and depth', _DENSITY_DEPTH
+    elif _has_one_head(tensors):
+        kind, patterns = ', one head', _ONE_HEAD
+    names = {}
     for key in tensors:
         plain = key.removeprefix('Scale.')
-        for pattern, ours in _ONE_HEAD if one_head else _DEEPLAB:
+        for pattern, ours in patterns:
             if pattern.match(plain) and not (plain != key and plain.startswith('layer5.')):
                 names[key] = pattern.sub(ours, plain)
-    return 'DeepLab-v2 port' + (', one head' if one_head else ''), names
+    return f'DeepLab-v2 port{kind}', names
 
 
 def _has_one_head(tensors: Mapping[str, Any]) -> bool:

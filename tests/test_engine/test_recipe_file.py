@@ -37,7 +37,8 @@ def test_options_reach_every_stage_that_has_them(options: dict, tmp_path: Path) 
     [
         ({'options': {'model.no_such': 1}}, r'no stage has this setting; STAGE:model.no_such'),
         ({'options': {'randomness.seed': 1}}, r'randomness is not taken from here; use --seed'),
-        ({'options': {'ehtdi:load_from': 'x'}}, r'use --init STAGE=FILE'),
+        ({'options': {'load_from': 'x'}}, r'use STAGE:load_from=FILE'),
+        ({'options': {'ehtdi:load_from': 'x'}}, r"ehtdi:load_from='x' is neither an earlier stage nor a file"),
         ({'options': {'third:model.confidence': 1}}, r"no stage 'third'; stages: source, ehtdi"),
         ({'init': {'third': 'x.pth'}}, r"no stage 'third'"),
         ({'init': {'source': 'x.pth'}}, r'source=x.pth: no such file'),
@@ -67,7 +68,7 @@ def test_mistakes_on_the_command_line(settings: dict, message: str, tmp_path: Pa
         ("dict(name='a'), dict(name='b', labels='a')", "labels='a' takes folder; stage a hands over last and best"),
         ("dict(name='a', options={'model.no_such': 1})", 'options of stage a: model.no_such is no setting of .*c.py'),
         ("dict(name='a', options={'randomness.seed': 1})", 'randomness is not taken from here; use seed='),
-        ("dict(name='a', carry=['teacher'])", r"carry=\['teacher'\] but no load_from"),
+        ("dict(name='a', mixtures='x')", "mixtures='x' is neither an earlier stage nor a file"),
         ("dict(name='a'), dict(name='b', continues='a.best')", "continues='a.best' takes last"),
         (
             "dict(name='a'), dict(name='b', continues='a')",

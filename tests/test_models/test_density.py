@@ -136,7 +136,6 @@ def test_a_table_that_is_not_there() -> None:
 
 
 def test_the_tables_name_their_classes() -> None:
-    import json
 
     for name in PUBLISHED:
         content = json.loads((_TABLES / f'{name}.json').read_text())

@@ -89,14 +89,17 @@ class DepthGuide(nn.Module):
 
 
 def logits_and_depth(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-    """What a segmentor whose neck appends depth to the features sees in images: logits (N, C, h, w) and inverse depth.
+    """What a segmentor that predicts depth sees in images: logits (N, C, h, w) and inverse depth.
 
-    Both in fp32 and at the sizes they are made in; depth is (N, 1, h', w').
+    Depth comes from its ``depth_head``, or from a neck that appends it to the features. Both in fp32 and at the sizes
+    they are made in; depth is (N, 1, h', w').
 
     Raises:
         ValueError: The segmentor predicts no depth.
     """
     features = network.extract_feat(image)
+    if hasattr(network, 'depth_head'):
+        return network.decode_head(features).float(), network.depth_head(features).float()
     if features[-1].shape[1] != 1:
         raise ValueError("the network predicts no depth: give model.student a neck such as type='mmuda.DepthGuide'")
     return network.decode_head(features).float(), features[-1].float()

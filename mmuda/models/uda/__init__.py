@@ -2,6 +2,7 @@ from .adabn import AdaBN
 from .adversarial import Adversarial, MinEnt
 from .base import UDASegmentor
 from .daf_ida import DAF
+from .depth_distribution import DensityDepthSegmentor, DepthDistribution
 from .ehtdi import EHTDI, EHTDIEdge
 from .ldbe import BoundaryEnhancement, LabelDenoising
 from .self_training import SelfTraining
@@ -13,6 +14,8 @@ __all__ = [
     'AdaBN',
     'Adversarial',
     'BoundaryEnhancement',
+    'DensityDepthSegmentor',
+    'DepthDistribution',
     'EHTDIEdge',
     'LabelDenoising',
     'MinEnt',

@@ -1,0 +1,45 @@
+# Depth Distribution, SYNTHIA -> Mapillary Vistas, 7 classes: the recipe of the 16 classes, with self-training on 9000 images.
+# The best snapshot is handed over, as in the reference; it is chosen with target val labels, and the log says so.
+_base_ = './synthia2mapillary_7_stage1_uda.py'
+recipe = [
+    *_base_.recipe,
+    dict(
+        type='PseudoLabels', name='labels', config='synthia2mapillary_7.py', checkpoint='uda.best',
+        selector=dict(
+            type='FixedThreshold', threshold=0.9, at='network',
+            min_area=[100, 87, 50, 62, 57, 54, 54])),
+    dict(type='Train', name='selftrain', config='synthia2mapillary_7.py', load_from='uda.best', labels='labels'),
+]
+model = dict(
+    _delete_=True,
+    type='mmuda.SelfTraining',
+    data_preprocessor={{_base_.model.data_preprocessor}},
+    student={{_base_.model.student}},
+    resize_once=True,
+)
+train_dataloader = dict(
+    dataset=dict(
+        source=None,
+        target=dict(
+            indices=9000,  # the first half of the list (spec 2.1)
+            label_dir=None,  # the recipe puts the labels here
+            pipeline=[
+                *_base_.train_dataloader.dataset.target.pipeline[:-1],
+                dict(type='mmuda.LoadLabels'),  # they have the network's size
+                dict(type='mmuda.Pack'),
+            ])))
+train_cfg = dict(max_iters=30000)  # the horizon of the learning rate stays 90000 (T14)
+optim_wrapper = dict(
+    _delete_=True,
+    constructor='mmuda.NetworkOptimConstructor',
+    optimizer={{_base_.optim_wrapper.student.optimizer}},
+)
+# Nothing of the source and no label of the target's training images may be opened.
+custom_hooks = [
+    *_base_.custom_hooks[:-1],
+    dict(
+        type='mmuda.LabelFirewallHook',
+        forbid=dict(
+            source=[f'{_base_.data_root}/SYNTHIA'],
+            target_labels=[f'{_base_.data_root}/mapillary/{folder}/labels' for folder in ('training', 'train')])),
+]
