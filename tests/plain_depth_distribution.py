@@ -80,7 +80,7 @@ def em_step(x: Tensor, weight: Tensor, mean: Tensor, var: Tensor) -> tuple[Tenso
     share = torch.exp(joint - log_sum)[..., None]  # (n, k, 1)
     count = share.sum(0) + 1e-6
     mean = (share * x[:, None]).sum(0) / count
-    var = (share * (x[:, None] - mean) ** 2).sum(0) / count + 1e-6
+    var = (share * x[:, None] ** 2).sum(0) / count - 2 * mean * (share * x[:, None]).sum(0) / count + mean**2 + 1e-6
     return log_sum.mean(), count[:, 0] / len(x), mean, var
 
 
@@ -90,10 +90,10 @@ def em(x: Tensor, mean: Tensor, var: Tensor, steps: int = 101) -> tuple[Tensor, 
     before = -math.inf
     for _ in range(steps):
         likelihood, *after = em_step(x, weight, mean, var)
-        weight, mean, var = after
         if likelihood - before < 1e-3:
             break
         before = likelihood
+        weight, mean, var = after
     return weight, mean, var, float(likelihood)
 
 

@@ -39,7 +39,8 @@ OFFLINE: dict[str, Callable] = {
     'FitDensity': fit_density,
 }
 """Kind -> ``function(cfg, out, checkpoint=..., **settings)``, some without checkpoint, which all ranks run. It writes
-into the folder ``out``, the manifest last, and goes on with what it finds there. ``cfg.randomness.seed`` is the stage's."""
+into the folder ``out``, the manifest last, and goes on with what it finds there. ``cfg.randomness.seed`` is the
+stage's."""
 
 
 class RecipeError(RuntimeError):

@@ -162,23 +162,23 @@ def expectation_maximisation(
         floor: Added to the variances, one number or (d,).
         var: One number or (k, d), to start from.
         steps: At most so many.
-        gain: Stop when the mean log-likelihood grows by less.
+        gain: Stop after the step that raises the mean log-likelihood by less.
 
     Returns:
-        weight (k,), mean and variance (k, d), and the mean log-likelihood before the last step.
+        weight (k,), mean and variance (k, d), and the mean log-likelihood (that before the last of all ``steps``).
     """
     count = len(points)
     columns = np.ascontiguousarray(points.T)  # (d, n)
     weight, var, before = np.full(len(mean), 1 / len(mean)), np.broadcast_to(var, mean.shape), -math.inf
     for _ in range(steps):
         zeroth, first, second, likelihood = _moments(columns, weight, mean, var)
+        if likelihood - before < gain:
+            break
+        before = likelihood
         total = (zeroth + _FLOOR)[:, None]  # (k, 1)
         shift = first / total
         var = (second - 2 * shift * first + shift**2 * zeroth[:, None]) / total
         weight, mean, var = total[:, 0] / count, mean + shift, var.clip(0) + np.asarray(floor)
-        if likelihood - before < gain:
-            break
-        before = likelihood
     return weight, mean, var, likelihood
 
 
