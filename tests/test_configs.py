@@ -16,11 +16,17 @@ from mmuda.models.uda import EHTDIEdge
 from mmuda.utils.checkpoint import load_safe
 
 CONFIGS = ROOT / 'configs'
-# Rounds like those of another config, which a fast test compares (test_variants_of_ldbe).
+# Stages that another config has too, or rounds like those of one that a fast test compares (test_variants_of_ldbe).
 SLOW = [
     f'ldbe/{name}.py'
     for name in ('gta2city_2021-07', 'gta2city_entropy', 'gta2city_pseudo_labels', 'gta2city_stage1_ld',
                  'minicity_stage1_ld', 'synthia2city')
+] + [
+    f'depth_distribution/{name}.py'
+    for name in ('minicity_stage1_uda', 'synthia2city_16_adv_density', 'synthia2city_16_adv_seg_depth',
+                 'synthia2city_16_stage1_uda', 'synthia2city_7', 'synthia2city_7_small_stage1_uda',
+                 'synthia2city_7_stage1_uda', 'synthia2mapillary_7', 'synthia2mapillary_7_small_stage1_uda',
+                 'synthia2mapillary_7_stage1_uda')
 ]  # fmt: skip
 FILES = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
@@ -36,6 +42,9 @@ SIZES = {
     (512, 512): (33, 33),
     (256, 128): (128, 64),
     (96, 96): (32, 32),
+    (161, 96): (17, 10),  # the grids of Depth Distribution's features
+    (81, 41): (9, 5),
+    (33, 17): (17, 9),
 }
 
 

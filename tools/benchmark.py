@@ -57,6 +57,10 @@ METHODS = {
         'DAF+ISL': 'daf_ida/minicity_stage2_isl.py',
         'DAF+IDA': 'daf_ida/minicity.py',
     },
+    'depth_distribution': {
+        'Depth Distribution, stage 1': 'depth_distribution/minicity_stage1_uda.py',
+        'Depth Distribution': 'depth_distribution/minicity.py',
+    },
 }
 # Training steps whose speed is measured: name -> config.
 STEPS = {

@@ -4,12 +4,14 @@
     python tools/convert_checkpoint.py ehtdi best.pth synthia_start.pth --classes 16 --weights student
     python tools/convert_checkpoint.py ldbe gta5_source_only.pth gta5_source.pth
     python tools/convert_checkpoint.py daf_ida dg_s2c_model.pth daf_ida_synthia2city_16.pth
+    python tools/convert_checkpoint.py depth_distribution model_9000.pth start.pth --discriminator model_D_9000.pth
     python tools/convert_checkpoint.py --hand-over configs/ldbe/gta2city_stage0_source.py iter_5000.pth source.pth
 
 ``ehtdi`` reads the two-head DeepLab-v2 files of EHTDI, PixMatch and MaxSquareLoss, ``ldbe`` the one-head files of CCM
-and LDBE; both read their start file DeepLab_resnet_pretrained_init. ``daf_ida`` reads the files of DAF's trainings and
-their start, AdvEnt's DeepLab_resnet_pretrained_imagenet. The result is a plain network (backbone.*, decode_head.*, of
-two heads also auxiliary_head.*, of DAF neck.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
+and LDBE; both read their start file DeepLab_resnet_pretrained_init. ``daf_ida`` reads the files of DAF's trainings,
+``depth_distribution`` those of Depth Distribution's, and both their start, AdvEnt's DeepLab_resnet_pretrained_imagenet.
+The result is a plain network (backbone.*, decode_head.*, of two heads also auxiliary_head.*, of DAF neck.*, of Depth
+Distribution density_head.* and depth_head.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
 
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
 config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
@@ -27,8 +29,10 @@ from mmengine.config import Config
 
 from mmuda.datasets.classes import CLASS_SETS, metainfo
 from mmuda.models.backbones import CeilResNet
+from mmuda.models.discriminators import FCDiscriminator
 from mmuda.models.heads import SummedASPPHead
 from mmuda.models.necks import DepthGuide
+from mmuda.models.uda.depth_distribution import RegressionHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, load_safe
 from mmuda.utils.files import write_whole
 from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes, rows_kept, slice_classes
@@ -38,6 +42,7 @@ HEADS = {
     'ehtdi': {'decode_head': 2048, 'auxiliary_head': 1024},
     'ldbe': {'decode_head': 2048},
     'daf_ida': {'decode_head': 2048},
+    'depth_distribution': {'decode_head': 2048},
 }
 
 
@@ -50,6 +55,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', type=int, help='keep the classes of a smaller set, e.g. 16 of 19')
     parser.add_argument(
         '--weights', choices=['ema', 'student'], default='ema', help='averaged weights where there are some, or never'
+    )
+    parser.add_argument(
+        '--discriminator', metavar='FILE', help="the discriminator's own file, model_D_<i>.pth of Depth Distribution"
     )
     parser.add_argument('--hand-over', metavar='CONFIG', help='hand over a checkpoint of ours, trained by this config')
     args = parser.parse_args()
@@ -65,6 +73,8 @@ def deeplab_keys(layout: str, classes: int) -> set[str]:
         parts['backbone'] = CeilResNet(101, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), style='caffe')
         if layout == 'daf_ida':
             parts['neck'] = DepthGuide((256, 512, 1024, 2048))
+        if layout == 'depth_distribution':
+            parts |= {'density_head': RegressionHead(), 'depth_head': RegressionHead()}
     return {f'{name}.{key}' for name, part in parts.items() for key in part.state_dict()}
 
 
@@ -77,6 +87,21 @@ def report(found: NetworkWeights, layout: str, classes: int | None) -> None:
         modules = sorted({key.rpartition('.')[0] or key for key in keys})
         shown = ', '.join(modules[:8]) + (', ...' if len(modules) > 8 else '')
         print(f'{title}: {len(keys)} tensors' + (f' of {shown}' if keys else ''))
+
+
+def discriminator(path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a discriminator's own file by the name that a method has it under.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    state = load_safe(path, allow=NUMPY_SCALARS)
+    state = {key.removeprefix('module.'): value for key, value in dict(state).items()}
+    with torch.device('meta'):
+        wanted = set(FCDiscriminator(1).state_dict())
+    if state.keys() != wanted:
+        raise ValueError(f'{path} is no discriminator: it has {min(state, default="nothing")}, not 0.weight to 8.bias')
+    return {f'discriminator.{key}': value for key, value in state.items()}
 
 
 def preprocessing(config: str, classes: int | None) -> dict:
@@ -108,8 +133,12 @@ def main() -> None:
         meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
     if classes in CLASS_SETS:
         meta['dataset_meta'] = metainfo(classes)
+    state = found.state
+    if args.discriminator:
+        state = state | discriminator(args.discriminator)
+        print(f'discriminator: {len(state) - len(found.state)} tensors')
     buffer = io.BytesIO()
-    torch.save(dict(state_dict=found.state, meta=meta), buffer)
+    torch.save(dict(state_dict=state, meta=meta), buffer)
     write_whole(Path(args.out), buffer.getvalue())
     print(f'written: {args.out}')
 

@@ -4,6 +4,8 @@ python tools/offline.py pseudo-labels configs/ehtdi/minicity.py last.pth --out l
 python tools/offline.py pseudo-labels CONFIG last.pth --out labels --selector type=GlobalLocal prop=0.1 --bn-mode batch
 python tools/offline.py rank configs/daf_ida/minicity_stage2_isl.py last.pth --out ranking --ratio 0.66
 python tools/offline.py class-stats CONFIG --out stats --domain target --label-dir labels
+python tools/offline.py fit-density configs/depth_distribution/minicity_stage1_uda.py --out mixtures
+python tools/offline.py density configs/depth_distribution/synthia2city_16_stage1_uda.py --mixtures 16 --out maps
 """
 
 import argparse
@@ -15,7 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.config import Config, DictAction
 
 from mmuda.engine.recipe import prepare_data
-from mmuda.offline import SELECTORS, class_statistics, rank_images, write_pseudo_labels
+from mmuda.models.density import PUBLISHED
+from mmuda.offline import (
+    SELECTORS,
+    class_statistics,
+    fit_density,
+    rank_images,
+    write_density_maps,
+    write_pseudo_labels,
+)
 from mmuda.utils.command_line import add_run_options, running
 
 
@@ -63,7 +73,19 @@ def parse_args() -> argparse.Namespace:
     stats.add_argument('--domain', choices=['source', 'target'], default='source')
     stats.add_argument('--label-dir', help="folder of pseudo-labels to count instead of the data set's own labels")
 
-    for step in (labels, rank, stats):
+    fit = steps.add_parser('fit-density', help="fit the classes' mixtures over place and depth to the source")
+    fit.add_argument('config', help='config file, whose source pipeline has LoadDepth and GridSample')
+    fit.add_argument('--components', type=int, default=5, help='of a mixture')
+    fit.add_argument('--images', type=int, default=1000, help='number of images, evenly spread')
+    fit.add_argument('--pixels', type=int, default=200_000, help='of a class, at most so many cells')
+
+    maps = steps.add_parser('density', help="write the maps of the source's density; training needs none")
+    maps.add_argument('config', help='config file, whose source pipeline has LoadDepth and GridSample')
+    maps.add_argument(
+        '--mixtures', required=True, help=f'{", ".join(PUBLISHED)}, or the mixtures.json that fit-density wrote'
+    )
+
+    for step in (labels, rank, stats, fit, maps):
         step.add_argument('--out', required=True, help='folder of the result')
         step.add_argument('--num-workers', type=int, default=2, help='processes that load files')
         step.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
@@ -91,6 +113,13 @@ def run(args: argparse.Namespace) -> None:
             rare_classes=args.rare_classes,
             num_workers=args.num_workers,
         )
+        return
+    if args.step == 'fit-density':
+        settings = {key: getattr(args, key) for key in ('components', 'images', 'pixels', 'num_workers')}
+        fit_density(cfg, args.out, **settings)
+        return
+    if args.step == 'density':
+        write_density_maps(cfg, args.out, args.mixtures, num_workers=args.num_workers)
         return
     write_pseudo_labels(
         cfg,

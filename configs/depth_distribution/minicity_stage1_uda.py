@@ -6,7 +6,9 @@ _base_ = [
 ]
 recipe = [
     dict(type='Train', name='source', config='../baselines/minicity_source.py'),
-    dict(type='FitDensity', name='density', config='minicity_stage1_uda.py'),
+    dict(
+        type='FitDensity', name='density', config='minicity_stage1_uda.py',
+        floor=[1 / 12, 1 / 12, 1.0]),  # T6: a sky that a regressed depth can meet
     dict(type='Train', name='uda', config='minicity_stage1_uda.py', load_from='source.last', mixtures='density'),
 ]
 minicity = dict(layouts=['gta5', 'cityscapes', 'synthia'])

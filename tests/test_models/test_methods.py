@@ -11,7 +11,10 @@ from helpers import fresh_model
 from method_tester import MethodTester, PseudoLabelTester
 from mmengine.config import Config
 
+from mmuda.datasets.classes import metainfo
+from mmuda.models.density import write_mixtures
 from mmuda.models.uda import UDASegmentor
+from mmuda.utils.weights import start_state
 
 
 class TestEHTDI(MethodTester):
@@ -118,6 +121,74 @@ class TestIDA(PseudoLabelTester):
 
     def test_without_pseudo_labels_the_setting_is_named(self) -> None:
         pytest.skip('the recipe puts them in')
+
+
+class TestDepthDistribution(TestDAF):
+    config = 'depth_distribution/minicity_stage1_uda.py'
+    crops = {'train_dataloader.dataset.source.pipeline.3.size': (17, 9)}  # noqa: RUF012
+
+    @pytest.fixture
+    def cfg(self, load, city: Path) -> Config:
+        """With mixtures of 19 classes on the small grid."""
+        cfg = load(self.config, **self.crops)
+        table = city / 'mixtures.json'
+        names = metainfo(19)['classes']
+        means = {name: [(1.0, [8.0, 4.0, 10.0 * number + 1], [9.0, 4.0, 100.0])] for number, name in enumerate(names)}
+        table.write_text(write_mixtures((9, 17), means))
+        cfg.model.mixtures = str(table)
+        return cfg
+
+    def batch(self, cfg: Config, size: int = 2) -> dict:
+        batch = super().batch(cfg, size)
+        assert batch['source']['grid_depth'].shape == (size, 9, 17)
+        return batch
+
+    def test_not_square_and_odd(self, model: UDASegmentor, cfg: Config) -> None:
+        """The grid is that of the features, whatever the image's size; another one is an error."""
+        batch = self.batch(cfg)
+        for name in ('image', 'label', 'depth'):
+            batch['source'][name] = batch['source'][name][..., :61, :117]
+        batch['target']['image'] = batch['target']['image'][..., :61, :117]
+        with pytest.raises(ValueError, match=r'GridSample samples 17x9 cells, but the features .* have 16x8'):
+            self.step(model, cfg, batch)
+        for name in ('grid_label', 'grid_depth'):
+            batch['source'][name] = batch['source'][name][..., :8, :16]
+        self.assert_sound(model, self.step(model, cfg, batch))
+
+    @pytest.mark.parametrize('depth', [0, 700, 65535])
+    def test_constant_depth(self, model: UDASegmentor, cfg: Config, depth: int) -> None:
+        batch = self.batch(cfg)
+        for name in ('depth', 'grid_depth'):
+            batch['source'][name] = torch.full(batch['source'][name].shape, depth).to(torch.uint16)
+        self.assert_sound(model, self.step(model, cfg, batch))
+
+    def test_no_density_anywhere(self, model: UDASegmentor, cfg: Config) -> None:
+        model.density.places = ((9, 17), torch.full((9 * 17 * 19, 1), -torch.inf))
+        log = self.step(model, cfg, self.batch(cfg))
+        self.assert_sound(model, log)
+        assert log['src.loss_balance'] > 0  # the head is to become 0
+
+    def test_both_networks_are_carried_on(self, model: UDASegmentor, cfg: Config) -> None:
+        """As uda:load_from=FILE does."""
+        fresh = self.build(cfg)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1)
+        start = start_state(model.state_dict(), fresh, carry=['discriminator'])
+        fresh.load_state_dict(start, strict=False)
+        assert all(torch.equal(value, fresh.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+class TestDepthDistributionSelfTraining(PseudoLabelTester):
+    config = 'depth_distribution/minicity.py'
+    supervised = 'tgt.loss_seg'
+
+    def test_the_other_heads_stand_still(self, model: UDASegmentor, cfg: Config) -> None:
+        before = copy.deepcopy(model.student.state_dict())
+        self.step(model, cfg, self.batch(cfg))
+        after = model.student.state_dict()
+        moved = {name.split('.')[0] for name in before if not torch.equal(before[name], after[name])}
+        assert moved == {'backbone', 'decode_head'}
 
 
 class TestAdaBN(MethodTester):
