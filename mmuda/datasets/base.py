@@ -10,7 +10,10 @@ from mmengine.dataset import BaseDataset
 
 from mmuda.datasets import layout
 from mmuda.datasets.classes import IGNORE, RawIds, id_table, metainfo
-from mmuda.datasets.transforms.loading import decode_centimetres, decode_ids
+from mmuda.datasets.transforms.loading import decode_depth, decode_ids
+
+DEPTH_KINDS = ('.png', '.npy')
+"""Of depth maps in a ``depth_dir``, all of one kind."""
 
 
 def stored_label(image: str) -> str:
@@ -38,6 +41,8 @@ class DomainDataset(BaseDataset):
         label_dir: folder with an 8-bit PNG of train ids for every image, at the image's path below the image folder, as
             :mod:`mmuda.offline` writes them. These labels are read then, and the data set's own left alone.
         with_depth: True reads the depth map of every image, too.
+        depth_dir: folder with a depth map for every image, at the image's path below the image folder: PNG or NPY, see
+            :func:`decode_depth`. These are read then, in place of the data set's own, if it has any.
         pipeline: transforms or their configs.
         test_mode: as in mmengine.
         indices: take only these items, or only the first so many.
@@ -67,6 +72,7 @@ class DomainDataset(BaseDataset):
         with_labels: bool = True,
         label_dir: str | None = None,
         with_depth: bool = False,
+        depth_dir: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -76,8 +82,11 @@ class DomainDataset(BaseDataset):
         self.with_labels = with_labels
         self.label_dir = label_dir
         self.with_depth = with_depth
-        if with_depth and not self.depth_dirs:
-            raise ValueError(f'{type(self).__name__} has no depth maps: leave with_depth=True out.')
+        self.depth_dir = depth_dir
+        if with_depth and not (self.depth_dirs or depth_dir):
+            raise ValueError(
+                f'{type(self).__name__} has no depth maps: leave with_depth=True out, or name a folder by depth_dir.'
+            )
         self.METAINFO = metainfo(classes)  # on the instance: mmseg's confusion matrix tool reads it there
         super().__init__(
             metainfo=self.METAINFO,
@@ -102,7 +111,7 @@ class DomainDataset(BaseDataset):
     @property
     def depth_decoder(self) -> Callable[[bytes, str], np.ndarray]:
         """Turns the bytes of a depth file, and its path for errors, into centimetres (H, W) uint16; 65535 = far."""
-        return decode_centimetres
+        return decode_depth
 
     def published_lines(self) -> list[str]:
         """Return the lines of a plain split that no list file tells; none takes every file of its folder."""
@@ -168,6 +177,12 @@ class DomainDataset(BaseDataset):
         return [layout.join(label_dir, label) for label in labels]
 
     def _find_depth(self, home: str, images: list[str]) -> list[str]:
+        if self.depth_dir is not None:
+            there = [name for kind in DEPTH_KINDS for name in layout.list_files(self.depth_dir, '', kind)]
+            kind = PurePosixPath(there[0]).suffix if there else DEPTH_KINDS[0]
+            maps = [PurePosixPath(image).with_suffix(kind).as_posix() for image in images]
+            layout.require(maps, there, self.depth_dir, 'its image (depth_dir=...)')
+            return [layout.join(self.depth_dir, depth) for depth in maps]
         depth_dir, maps = layout.find_folder(home, self.depth_dirs), [self.depth_of(image) for image in images]
         layout.require(maps, layout.list_files(depth_dir, '', '.png'), depth_dir, 'its image (with_depth=True)')
         return [layout.join(depth_dir, depth) for depth in maps]

@@ -35,6 +35,7 @@ from mmuda.utils.threads import in_threads
 KIND, MAPS = 'mixtures', 'density-maps'
 MIXTURES = 'mixtures.json'
 """The table, in the folder of :func:`fit_density`."""
+FAR = 65535  # centimetres that mean beyond all measure
 _CACHE = 'unfinished'
 _CHUNK = 4096  # points: what the processor computes of so many stays in its cache
 _FLOOR = 1e-6  # of counts and variances, as the reference has it
@@ -74,8 +75,9 @@ def fit_density(
 
     Returns:
         The manifest: ``kind``, ``files``, ``count``, ``components``, ``images``, ``pixels``, ``floor``, ``config``
-        (hash of data set and pipeline), ``classes``, ``code`` (hash), ``version``, ``mixtures`` (hash), and by class
-        the number of ``cells`` and the ``log_likelihood`` that a fitted one has on average.
+        (hash of data set and pipeline), ``classes``, ``code`` (hash), ``version``, ``mixtures`` (hash), what
+        :func:`describe_depth` says, and by class the number of ``cells`` and the ``log_likelihood`` that a fitted one
+        has on average.
 
     Raises:
         ValueError: The config has no source with depth and :class:`GridSample`, a file is broken, depth is the same
@@ -98,7 +100,7 @@ def fit_density(
         label, depth = read_cells(dataset, chosen, num_workers)  # (images, h, w)
         if depth.min() == depth.max():
             raise ValueError(f'every depth of the source is {depth.min()} cm: give the depth maps of these images')
-        mixtures, report = {}, {'cells': {}, 'log_likelihood': {}}
+        mixtures, report = {}, {'depth': describe_depth(depth), 'cells': {}, 'log_likelihood': {}}
         for number, name in enumerate(progress(classes, len(classes), 'mixtures, classes')):
             points = points_of(label == number, depth)  # (n, 3)
             few = points[np.linspace(0, len(points) - 1, min(pixels, len(points))).round().astype(int)]
@@ -112,6 +114,22 @@ def fit_density(
     found = manifest.read(out, KIND)
     print_log(f'mixtures of {len(classes)} classes: {out / MIXTURES}', logger='current')
     return found
+
+
+def describe_depth(depth: np.ndarray) -> dict[str, Any]:
+    """Share of cells that are ``far``, and the ``metres`` that 5, 50 and 95 % of the others do not exceed; logged, too.
+
+    Whoever reads that streets are 5 cm or 5 km deep knows that the unit is wrong.
+
+    Args:
+        depth: Centimetres, uint16 of any shape, 65535 = far.
+    """
+    near = depth[depth != FAR]
+    metres = [float(one) / 100 for one in np.percentile(near, (5, 50, 95))] if near.size else []
+    far = 1 - near.size / depth.size
+    shown = ', '.join(f'{one:.2f}' for one in metres)
+    print_log(f'depth of the source: 5, 50, 95 % within {shown} m; {100 * far:.1f} % far', logger='current')
+    return {'metres': metres, 'far': far}
 
 
 def fit_mixture(points: np.ndarray, components: int, floor: Sequence[float] = _CELLS) -> tuple[list[Component], float]:

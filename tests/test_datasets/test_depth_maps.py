@@ -154,6 +154,66 @@ def test_a_data_set_without_depth(gta5):
         GTA5Dataset(data_root=str(gta5), with_depth=True)
 
 
+class TestDepthFromElsewhere:
+    """GTA5 has no depth of its own; a folder of it may lie anywhere."""
+
+    def dataset(self, gta5: Path, folder: Path) -> GTA5Dataset:
+        given = dict(with_depth=True, depth_dir=str(folder), pipeline=[LoadImage(), LoadDepth()])
+        return GTA5Dataset(data_root=str(gta5), split=None, **given)
+
+    def write(self, gta5: Path, folder: Path, kind: str, array: np.ndarray) -> None:
+        folder.mkdir(exist_ok=True)
+        for image in GTA5Dataset(data_root=str(gta5), split=None).load_data_list():
+            path = (folder / image['image']).with_suffix(kind)
+            if kind == '.npy':
+                np.save(path, array)
+            else:
+                path.write_bytes(png(array))
+
+    @pytest.mark.parametrize('form', ['png', 'centimetres', 'metres'])
+    def test_every_form_is_centimetres(self, gta5, tmp_path, form):
+        wanted = np.random.default_rng(0).integers(0, 65536, (32, 48)).astype(np.uint16)
+        wanted[0, 0] = 65535
+        metres = wanted.astype(np.float32) / 100
+        metres[wanted == 65535] = np.inf
+        array = metres if form == 'metres' else wanted
+        self.write(gta5, tmp_path / 'depth', '.png' if form == 'png' else '.npy', array)
+        for item in self.dataset(gta5, tmp_path / 'depth'):
+            assert np.array_equal(item['gt_depth_map'], wanted)
+            assert item['gt_depth_map'].dtype == np.uint16
+
+    def test_a_missing_file(self, gta5, tmp_path):
+        self.write(gta5, tmp_path / 'depth', '.npy', np.ones((32, 48)))
+        gone = sorted((tmp_path / 'depth').rglob('*.npy'))[-1]
+        gone.unlink()
+        with pytest.raises(FileNotFoundError, match=rf'{gone.name}: missing, but asked for by its image'):
+            self.dataset(gta5, tmp_path / 'depth')
+        with pytest.raises(FileNotFoundError, match='nowhere'):
+            self.dataset(gta5, tmp_path / 'nowhere')
+
+    @pytest.mark.parametrize(
+        ('array', 'message'),
+        [
+            (np.ones((32, 47)), 'the depth map is 47x32, its image .* 48x32'),
+            (np.ones((32, 48, 1)), r'this one is \(32, 48, 1\) of float64'),
+            (np.ones((32, 48), np.int64), 'metres in floating-point numbers or of centimetres in uint16, .* int64'),
+            (-np.ones((32, 48)), 'some metres are negative or no number'),
+            (np.full((32, 48), np.nan), 'some metres are negative or no number. Write inf'),
+        ],
+    )
+    def test_wrong_arrays(self, gta5, tmp_path, array, message):
+        self.write(gta5, tmp_path / 'depth', '.npy', array)
+        with pytest.raises(ValueError, match=rf'\.npy: .*{message}'):
+            self.dataset(gta5, tmp_path / 'depth')[0]
+
+    def test_damage(self, gta5, tmp_path):
+        self.write(gta5, tmp_path / 'depth', '.npy', np.ones((32, 48)))
+        for file in (tmp_path / 'depth').rglob('*.npy'):
+            file.write_bytes(file.read_bytes()[:60])
+        with pytest.raises(ValueError, match=r'\.npy: empty, broken or cut-off depth file \(60 bytes\)'):
+            self.dataset(gta5, tmp_path / 'depth')[0]
+
+
 @pytest.mark.parametrize(
     ('kind', 'stream', 'split'), [(SYNTHIADataset, 'source', None), (CityscapesDataset, 'val', 'val')]
 )

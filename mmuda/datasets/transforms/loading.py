@@ -80,7 +80,7 @@ def decode_red16(data: bytes, path: str) -> np.ndarray:
 
 
 def decode_centimetres(data: bytes, path: str) -> np.ndarray:
-    """Decode SYNTHIA's depth, a 16-bit picture of one channel or three equal ones, to (H, W) uint16; 65535 = far.
+    """Decode SYNTHIA-like depth, 16-bit pictures of one channel or three equal ones, to (H, W) uint16; 65535 = far.
 
     Raises:
         ValueError: the bytes are no complete picture, or not one of that form; names ``path``.
@@ -99,6 +99,37 @@ def decode_centimetres(data: bytes, path: str) -> np.ndarray:
             raise ValueError(f'{path}: the 3 channels of a depth file must be equal. Restore the published file.')
         picture = np.ascontiguousarray(picture[..., 0])
     return picture
+
+
+def decode_metres(data: bytes, path: str) -> np.ndarray:
+    """Decode depth from an NPY file to centimetres (H, W) uint16; 65535 = far.
+
+    The file holds (H, W) metres as floating-point numbers, infinity = far, or centimetres as uint16.
+
+    Raises:
+        ValueError: the bytes are no such array, or some metres are negative or no number; names ``path``.
+    """
+    try:
+        array = np.load(BytesIO(data), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f'{path}: empty, broken or cut-off depth file ({len(data)} bytes). Copy or write it again.'
+        ) from error
+    if array.ndim != 2 or (array.dtype != np.uint16 and array.dtype.kind != 'f'):
+        raise ValueError(
+            f'{path}: depth is an array (H, W) of metres in floating-point numbers or of centimetres in uint16, this '
+            f'one is {array.shape} of {array.dtype}. Write it in one of these forms.'
+        )
+    if array.dtype == np.uint16:
+        return array
+    if not (array >= 0).all():  # nor nan
+        raise ValueError(f'{path}: some metres are negative or no number. Write inf where nothing was measured.')
+    return np.rint(100.0 * array).clip(max=65535).astype(np.uint16)
+
+
+def decode_depth(data: bytes, path: str) -> np.ndarray:
+    """Decode a depth file by its suffix, ``.npy`` or PNG: :func:`decode_metres`, :func:`decode_centimetres`."""
+    return decode_metres(data, path) if path.endswith('.npy') else decode_centimetres(data, path)
 
 
 @TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
