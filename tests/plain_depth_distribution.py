@@ -2,7 +2,6 @@
 
 import math
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -118,17 +117,6 @@ def drop_small_regions(label: np.ndarray, smallest: list[int]) -> np.ndarray:
                     front.append(near)
         if len(region) < smallest[c]:
             label[tuple(np.transpose(region))] = 255
-    return label
-
-
-def masked_regions(label: np.ndarray, smallest: list[int]) -> np.ndarray:
-    """The same with a full-size mask for each class (6.2)."""
-    label = label.copy()
-    for c in range(len(smallest)):
-        _, regions, stats, _ = cv2.connectedComponentsWithStats((label == c).astype(np.uint8), connectivity=8)
-        small = stats[:, cv2.CC_STAT_AREA] < smallest[c]
-        small[0] = False
-        label[small[regions]] = 255
     return label
 
 

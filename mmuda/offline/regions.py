@@ -22,14 +22,12 @@ def drop_small_regions(label: np.ndarray, min_area: Sequence[int]) -> np.ndarray
     """
     kept = label.copy()
     for number in np.flatnonzero(np.bincount(label.ravel(), minlength=IGNORE + 1)[: len(min_area)]):
-        mask = cv2.inRange(label, int(number), int(number))
-        left, top, width, height = cv2.boundingRect(mask)
-        box = slice(top, top + height), slice(left, left + width)
-        _, regions, stats, _ = cv2.connectedComponentsWithStats(mask[box], connectivity=8)
+        mask = (label == number).view(np.uint8)
+        _, regions, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         small = stats[:, cv2.CC_STAT_AREA] < min_area[number]
         small[0] = False  # the other classes
         if small.any():
-            kept[box][small[regions]] = IGNORE
+            kept[small[regions]] = IGNORE
     return kept
 
 

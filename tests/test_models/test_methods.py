@@ -149,11 +149,16 @@ class TestDepthDistribution(TestDAF):
         for name in ('image', 'label', 'depth'):
             batch['source'][name] = batch['source'][name][..., :61, :117]
         batch['target']['image'] = batch['target']['image'][..., :61, :117]
-        with pytest.raises(ValueError, match=r'GridSample samples 17x9 cells, but the features .* have 16x8'):
+        with pytest.raises(ValueError, match=r'GridSample samples 17x9 cells, but the features .* have 15x8'):
             self.step(model, cfg, batch)
         for name in ('grid_label', 'grid_depth'):
-            batch['source'][name] = batch['source'][name][..., :8, :16]
+            batch['source'][name] = batch['source'][name][..., :8, :15]
         self.assert_sound(model, self.step(model, cfg, batch))
+
+    def test_another_class_count_is_an_error(self, cfg: Config, model: UDASegmentor) -> None:
+        """The mixtures' classes are checked first (test_mixtures_of_other_classes)."""
+        cfg.model.mixtures = None
+        super().test_another_class_count_is_an_error(cfg, model)
 
     @pytest.mark.parametrize('depth', [0, 700, 65535])
     def test_constant_depth(self, model: UDASegmentor, cfg: Config, depth: int) -> None:

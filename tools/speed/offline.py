@@ -1,15 +1,20 @@
 """Offline steps on one image, from logits at the network's input size: ours beside the plain form."""
 
 import argparse
+from functools import partial
 
+import numpy as np
 import plain_daf_ida
+import plain_depth_distribution
 import plain_ldbe as plain
 import torch
 from speed.measure import Row, alternate, report, table
 from torch import Tensor
 
+from mmuda.offline.density import expectation_maximisation, start_means
 from mmuda.offline.predictions import Enlarger, Scores
 from mmuda.offline.ranking import score_and_label
+from mmuda.offline.regions import drop_small_regions
 from mmuda.offline.selectors import GlobalLocal
 
 CLASSES, PROP = 19, 0.1
@@ -52,6 +57,45 @@ def ranking(size: tuple[int, int], rounds: int) -> Row:
     )
 
 
+def region_filter(size: tuple[int, int], rounds: int) -> Row:
+    """Small regions of a label map."""
+    coarse = 3 * torch.randn(1, 16, size[0] // 8, size[1] // 8)
+    label = plain.upsample(coarse, size)[0].argmax(0).to(torch.uint8).numpy()
+    areas = np.linspace(20, 400, 16).astype(int).tolist()
+    forms = [
+        lambda: plain_depth_distribution.drop_small_regions(label, areas),
+        lambda: drop_small_regions(label, areas),
+    ]
+    if not np.array_equal(forms[0](), forms[1]()):
+        raise RuntimeError('the regions kept differ from those of the plain form')
+    return Row('region filter: flood, OpenCV', *alternate(*forms, rounds=rounds), note='every label equal')
+
+
+def mixture_fit(points: int, rounds: int) -> Row:
+    """Eleven steps of EM from one start."""
+    rng, steps = np.random.default_rng(0), 11
+    places, spreads = rng.uniform(0, 150, (5, 3)), rng.uniform(3, 30, (5, 3))
+    x = np.concatenate([rng.normal(m, s, (points // 5, 3)) for m, s in zip(places, spreads, strict=True)])
+    mean = start_means(x, 5)
+    tensors = torch.from_numpy(x), torch.from_numpy(mean), torch.ones(5, 3, dtype=torch.float64)
+
+    def plain_fit() -> Tensor:
+        weight, current, var = torch.full((5,), 0.2, dtype=torch.float64), *tensors[1:]
+        for _ in range(steps):
+            _, weight, current, var = plain_depth_distribution.em_step(tensors[0], weight, current, var)
+        return current
+
+    def fit() -> np.ndarray:
+        return expectation_maximisation(x, mean, steps=steps, gain=-np.inf)[1]
+
+    difference = np.abs(fit() / plain_fit().numpy() - 1).max()
+    if difference > 1e-6:
+        raise RuntimeError(f'the means of the mixture are {difference:g} off those of the plain form')
+    name = f'mixture of 5 to {points} points, {steps} steps: (n, k, d) tensors, moments in chunks'
+    goal = 5 if points >= 100_000 else None
+    return Row(name, *alternate(plain_fit, fit, rounds=rounds), at_least=goal, note=f'means differ by {difference:.0e}')
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure and print."""
     input_size, label_size = (512, 1024), (1024, 2048)
@@ -88,6 +132,10 @@ def run(args: argparse.Namespace) -> None:
     tables = {
         f'LDBE, one image, {CLASSES} classes, {sizes}': rows,
         'DAF+IDA, one image, 16 classes, {}x{}'.format(*input_size): [ranking(input_size, args.rounds)],
+        'Depth Distribution, one label map of {}x{}, and one class'.format(*(side // 4 for side in input_size)): [
+            region_filter((input_size[0] // 4, input_size[1] // 4), args.rounds),
+            mixture_fit(2000 if args.quick else 200_000, args.rounds),
+        ],
     }
     text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
     report('offline', args.work_dir, text)

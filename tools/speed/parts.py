@@ -8,6 +8,7 @@ from functools import partial
 import cv2
 import numpy as np
 import plain_daf_ida
+import plain_depth_distribution
 import plain_ehtdi
 import plain_ldbe
 import torch
@@ -22,6 +23,8 @@ from torch import Tensor
 
 from mmuda.datasets import Pack, WeakStrongCrop
 from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
+from mmuda.models.data_preprocessor import inverse_depth
+from mmuda.models.density import ClassDensity, read_mixtures
 from mmuda.models.losses import berhu, cross_entropy, nll, probability_contrast, self_information
 from mmuda.models.uda import UDASegmentor, ehtdi, ldbe
 from mmuda.models.uda.teacher import MeanTeacher
@@ -215,6 +218,58 @@ def depth_aware_losses(rounds: int, quick: bool) -> Iterator[Row]:
     yield compare(name, plain, fast, rounds, tolerance=1.0)  # of gradients up to 10^4
 
 
+def class_density(rounds: int, quick: bool) -> Iterator[Row]:
+    """The density of predicted classes on both domains."""
+    name = '7_small' if quick else '16'
+    mixtures, density = read_mixtures(name), ClassDensity(name)
+    (h, w), classes = mixtures.grid, density.num_classes
+    predicted = torch.from_numpy(blocks(h, w, 0, classes))
+    depth = 60 * torch.rand(h, w) - 5
+    yield compare(
+        f'target density, {classes} classes {h}x{w}: cell by cell, gathered',
+        lambda: plain_depth_distribution.target_density(mixtures, predicted, depth),
+        lambda: density(predicted[None], depth[None, None]) * (depth > 0),
+        rounds,
+        tolerance=1e-3,
+        at_least=None if quick else 100,
+    )
+    label, centimetres = (
+        blocks(h, w, 0, classes).astype(np.uint8),
+        np.random.randint(50, 60000, (h, w)).astype(np.uint16),
+    )
+
+    def read() -> Tensor:
+        maps = plain_depth_distribution.source_maps(mixtures, label, centimetres)
+        return torch.from_numpy(plain_depth_distribution.source_density(maps, predicted.numpy()))
+
+    def computed() -> Tensor:
+        true = inverse_depth(torch.from_numpy(centimetres)) * (torch.from_numpy(label) == predicted)
+        return density(predicted[None], true[None, None])[0, 0]
+
+    text = f'source density, {classes} classes {h}x{w}: a map for each class, the predicted class'
+    yield compare(text, read, computed, rounds, tolerance=1e-3, at_least=None if quick else 20)
+
+
+def weighted_losses(rounds: int, quick: bool) -> Iterator[Row]:
+    """Depth Distribution's cross entropy with class weights, forward and backward."""
+    height, width, classes = (48, 80, 16) if quick else (760, 1280, 16)
+    label = torch.from_numpy(blocks(height, width, 0, classes + 1))[None]
+    label[label == classes] = 255
+    logits, weight = torch.randn(1, classes, height, width), 0.2 + torch.rand(classes)
+
+    def gradient(function: Callable) -> Tensor:
+        leaf = logits.clone().requires_grad_()
+        return torch.autograd.grad(function(leaf, label, weight) * leaf.numel(), leaf)[0]
+
+    yield compare(
+        f'weighted cross entropy {classes}x{height}x{width}, mask and gather',
+        partial(gradient, plain_depth_distribution.weighted_cross_entropy),
+        partial(gradient, cross_entropy),
+        rounds,
+        tolerance=1e-3,
+    )
+
+
 def label_denoising(rounds: int, quick: bool) -> Iterator[Row]:
     """LDBE's three losses on one map of logits, forward and backward."""
     side = 40 if quick else 600
@@ -280,6 +335,7 @@ def run(args: argparse.Namespace) -> None:
         "EHTDI's parts": rows,
         "LDBE's parts, losses forward and backward": [*label_denoising(rounds, quick), *target_mix(rounds, quick)],
         "DAF's losses, forward and backward": [*depth_aware_losses(rounds, quick)],
+        "Depth Distribution's parts": [*class_density(rounds, quick), *weighted_losses(rounds, quick)],
     }
     text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
     report('parts', args.work_dir, text)
