@@ -115,6 +115,27 @@ def test_a_start_of_19_classes_keeps_the_16(city: Path, runs: Path, monkeypatch:
             assert torch.equal(found[name.replace('student', network)], given[name][kept])
 
 
+def test_adaptation_starts_from_both_networks(city: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``uda:load_from=FILE`` (Depth Distribution); the discriminator does not start anew."""
+    monkeypatch.setenv('MMUDA_DATA', str(city))
+    name = 'depth_distribution/synthia2city_7_small_stage1_uda.py'
+    recipe = small_recipe(name, runs / 'both_a')
+    given = load_safe(recipe.run())['state_dict']
+    torch.save({'state_dict': given}, runs / 'given.pth')
+    again = small_recipe(name, runs / 'both_b', options={'uda:load_from': str(runs / 'given.pth')})
+    for network in ('student', 'discriminator'):
+        again.stages[0].cfg.optim_wrapper[network].optimizer.lr = 0.0  # what is read stays
+    found = load_safe(again.run())['state_dict']
+    parts = [key for key in given if 'running' not in key and 'tracked' not in key and '_extra' not in key]
+    assert {key.split('.')[0] for key in parts} >= {'student', 'discriminator'}
+    assert all(torch.equal(found[key], given[key]) for key in parts)
+    alone = {key: value for key, value in given.items() if not key.startswith('discriminator.')}
+    torch.save({'state_dict': alone}, runs / 'alone.pth')
+    without = small_recipe(name, runs / 'both_c', options={'uda:load_from': str(runs / 'alone.pth')})
+    with pytest.raises(ValueError, match="carry names 'discriminator', but the checkpoint has none"):
+        without.run()
+
+
 def leaves(node: object, path: str = '') -> dict[str, object]:
     """Every value of a config by its dotted name."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else None

@@ -14,6 +14,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
 from mmuda.models.backbones import CeilResNet
+from mmuda.models.discriminators import FCDiscriminator
 from mmuda.models.heads import SummedASPPHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_from_http, load_safe
 from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes, start_state
@@ -382,6 +383,31 @@ def test_tool_takes_files_with_one_head(tmp_path, convert, capsys):
     assert 'missing: 622 tensors of backbone.bn1, ' in printed
     converted = load_safe(tmp_path / 'out.pth')['state_dict']
     assert torch.equal(converted['decode_head.convs.3.bias'], state['layer5.conv2d_list.3.bias'])
+
+
+def test_tool_takes_both_networks_of_depth_distribution(tmp_path, convert, capsys):
+    heads = {f'enc{number}_{part}.bias': torch.randn(4) for number in (4, 5) for part in (1, 2, 3)}
+    state = (
+        port()
+        | heads
+        | {'enc5_1.weight': torch.randn(4, 4, 1, 1), 'enc4_4.weight': torch.ones(1), 'dec4.bias': torch.ones(1)}
+    )
+    state = {key: value for key, value in state.items() if not key.startswith('layer5')}
+    torch.save({'model': state, 'optimizer': {'state': {}}}, tmp_path / 'model_9.pth')
+    judge = FCDiscriminator(19, base_channels=2).state_dict()
+    torch.save(judge, tmp_path / 'model_D_9.pth')
+    files = tmp_path / 'model_9.pth', tmp_path / 'out.pth'
+    convert(*files, '--discriminator', tmp_path / 'model_D_9.pth', layout='depth_distribution')
+    printed = capsys.readouterr().out
+    assert 'layout: DeepLab-v2 port, density and depth, model; classes: 19' in printed
+    assert 'dropped: 2 tensors of dec4, enc4_4' in printed
+    assert 'discriminator: 10 tensors' in printed
+    found = load_safe(tmp_path / 'out.pth')['state_dict']
+    assert torch.equal(found['density_head.conv2.bias'], state['enc4_2.bias'])
+    assert torch.equal(found['depth_head.conv3.bias'], state['enc5_3.bias'])
+    same({key: found[f'discriminator.{key}'] for key in judge}, judge)
+    with pytest.raises(SystemExit, match=r'model_9.pth is no discriminator: it has model'):
+        convert(*files, '--discriminator', tmp_path / 'model_9.pth', layout='depth_distribution')
 
 
 def test_tool_refuses_code(tmp_path, convert):

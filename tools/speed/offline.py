@@ -1,7 +1,6 @@
 """Offline steps on one image, from logits at the network's input size: ours beside the plain form."""
 
 import argparse
-from functools import partial
 
 import numpy as np
 import plain_daf_ida
