@@ -14,10 +14,12 @@ import pytest
 import torch
 from helpers import ROOT, SMALL_CITY, TINY, run_tool, save_network, stamp
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer, init_model
 from PIL import Image
+from torch import nn
 
 from mmuda.datasets import CityscapesDataset, LoadDepth, LoadImage
 from mmuda.datasets.transforms.loading import decode_centimetres
@@ -319,6 +321,33 @@ def test_infer_writes_depth_as_depth_files_are(infer, deep_network, pictures: Pa
     assert found.shape == colours.shape[:2] == (60, 100)
     near, far = (colours[found == limit(found)][0] for limit in (np.min, np.max))
     assert near.sum() > far.sum()
+
+
+def test_infer_writes_density(infer, load, pictures: Path, tmp_path: Path) -> None:
+    """And depth, of a network with a head for each (Depth Distribution)."""
+    dense = save_network(load('depth_distribution/minicity.py'), tmp_path)
+    content = torch.load(dense[1])
+    content['state_dict']['student.density_head.conv3.bias'] += 100
+    content['state_dict']['student.density_head.conv3.weight'] *= 20000  # a fresh one sees the same everywhere
+    torch.save(content, dense[1])
+    infer(*dense, '--density', '--depth', pictures / 'one.png', '--out', tmp_path / 'out')
+    assert written(tmp_path / 'out') == ['one.png', 'one_density.png', 'one_depth.png', 'one_depth_colour.png']
+    found = cv2.imread(str(tmp_path / 'out/one_density.png'), cv2.IMREAD_UNCHANGED)
+    predictor = Predictor(Config.fromfile(dense[0]), dense[1], density=True)
+    item = predictor.pipeline({'img_path': str(pictures / 'one.png')})
+    image = predictor.model.data_preprocessor(pseudo_collate([item]))['inputs']
+    with torch.no_grad():
+        network = predictor.model.student
+        wanted = network.density_head(network.extract_feat(image))
+    for size in (image.shape[-2:], found.shape):
+        wanted = nn.functional.interpolate(wanted, size=size, mode='bilinear', align_corners=True)
+    assert np.abs(found - wanted[0, 0].clamp(0, 255).numpy()).max() <= 0.51
+    assert found.std() > 0
+
+
+def test_density_needs_a_network_that_predicts_it(infer, deep_network, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match='the network predicts no density'):
+        infer(*deep_network, '--density', pictures / 'one.png', '--out', tmp_path / 'out')
 
 
 def test_depth_needs_a_network_that_predicts_it(infer, network, pictures: Path, tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def parse_args() -> argparse.Namespace:
         help='also write NAME_depth.png, 16-bit centimetres, and NAME_depth_colour.png (networks that predict depth)',
     )
     parser.add_argument(
+        '--density',
+        action='store_true',
+        help='also write NAME_density.png, 0 to 255: how much the place and depth are those of the predicted class '
+        '(networks of Depth Distribution)',
+    )
+    parser.add_argument(
         '--compare',
         nargs='+',
         type=_compared,
@@ -70,8 +76,9 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V', help='settings of every config named'
     )
     args = parser.parse_intermixed_args()
-    if args.compare and (args.palette or args.overlay or args.confidence or args.depth):
-        parser.error('--compare writes sheets only: leave --palette, --overlay, --confidence and --depth out')
+    more = [name for name in ('palette', 'overlay', 'confidence', 'depth', 'density') if getattr(args, name)]
+    if args.compare and more:
+        parser.error(f'--compare writes sheets only: leave --{", --".join(more)} out')
     if not args.compare and args.errors:
         parser.error('--errors belongs to --compare')
     if not args.compare and not args.inputs:
@@ -143,13 +150,13 @@ def predict(args: argparse.Namespace) -> None:
     """Write the mask of every image, and what else is asked for."""
     images = find_images(args.inputs, args.out)
     endings = ['', *['_overlay'] * args.overlay, *['_confidence'] * args.confidence]
-    endings += ['_depth', '_depth_colour'] * args.depth
+    endings += ['_depth', '_depth_colour'] * args.depth + ['_density'] * args.density
     check_outputs(images, args.out, endings)
     predictor = load(args, args.config, args.checkpoint)
     palette = predictor.meta['palette']
     print(f'writing masks of {len(images)} image(s) to {args.out}')
     for path, name in track_iter_progress(images):
-        label, confidence, depth = predictor(path)
+        label, confidence, depth, density = predictor(path)
         pictures = {'': encode_palette(label, palette) if args.palette else encode(label)}
         if args.overlay:
             pictures['_overlay'] = encode(overlay(load_image(path), label, palette))
@@ -158,6 +165,8 @@ def predict(args: argparse.Namespace) -> None:
         if args.depth:
             pictures['_depth'] = encode((100 * depth).round().astype(np.uint16))
             pictures['_depth_colour'] = encode(heat(nearness(torch.from_numpy(depth)).numpy()))
+        if args.density:
+            pictures['_density'] = encode((255 * density).round().astype(np.uint8))
         for ending, content in pictures.items():
             write_whole(_output(args.out, name, ending), content)
 
@@ -197,7 +206,7 @@ def with_truth(paths: Sequence[str], cfg: Config) -> list[dict]:
 def load(args: argparse.Namespace, config: str, checkpoint: str) -> Predictor:
     """The network of a config and a checkpoint, or of a run."""
     cfg = read(args, config)
-    return Predictor(cfg, find_checkpoint(checkpoint, cfg, args.which), args.device, args.depth)
+    return Predictor(cfg, find_checkpoint(checkpoint, cfg, args.which), args.device, args.depth, args.density)
 
 
 def read(args: argparse.Namespace, config: str) -> Config:

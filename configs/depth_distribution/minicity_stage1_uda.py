@@ -7,7 +7,7 @@ _base_ = [
 recipe = [
     dict(type='Train', name='source', config='../baselines/minicity_source.py'),
     dict(
-        type='FitDensity', name='density', config='minicity_stage1_uda.py',
+        type='FitDensity', name='density', config='minicity_stage1_uda.py', components=5,
         floor=[1 / 12, 1 / 12, 1.0]),  # T6: a sky that a regressed depth can meet
     dict(type='Train', name='uda', config='minicity_stage1_uda.py', load_from='source.last', mixtures='density'),
 ]

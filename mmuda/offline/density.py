@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader, Subset
 from mmuda import __version__
 from mmuda.datasets.base import DomainDataset
 from mmuda.engine.stamps import code_hash, config_hash, file_hash
-from mmuda.models.data_preprocessor import inverse_depth
 from mmuda.models.density import ClassDensity, Component, write_mixtures
 from mmuda.offline import manifest
 from mmuda.registry import DATASETS
+from mmuda.utils.depth import inverse_depth
 from mmuda.utils.files import write_whole
 from mmuda.utils.pictures import encode, sheet
 from mmuda.utils.progress import progress

@@ -29,11 +29,13 @@ class Prediction(NamedTuple):
         label: Train ids (H, W) uint8.
         confidence: Probability of that class (H, W) float32.
         depth: In metres (H, W) float32, if it was asked for.
+        density: Of the predicted class in its place, 0 to 1, (H, W) float32, if it was asked for.
     """
 
     label: np.ndarray
     confidence: np.ndarray
     depth: np.ndarray | None
+    density: np.ndarray | None
 
 
 class Predictor:
@@ -44,6 +46,7 @@ class Predictor:
         checkpoint: File of weights.
         device: Where it runs.
         depth: Whether depth is predicted, too; needs a network that does.
+        density: The same for density.
 
     Attributes:
         meta: ``classes`` (names) and ``palette`` (RGB).
@@ -52,7 +55,9 @@ class Predictor:
         ValueError: If the checkpoint does not fit the config, or the config has no ``test_pipeline``.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str | Path, device: str = 'cpu', depth: bool = False) -> None:
+    def __init__(
+        self, cfg: Config, checkpoint: str | Path, device: str = 'cpu', depth: bool = False, density: bool = False
+    ) -> None:
         if 'test_pipeline' not in cfg:
             raise ValueError(f'{cfg.filename} has no test_pipeline, by which images are loaded: add one')
         init_default_scope(cfg.default_scope)
@@ -66,7 +71,7 @@ class Predictor:
             raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
         self.model.to(device).eval()
         self.model.keep_logits = True  # for the confidence
-        self.model.predict_depth = depth
+        self.model.predict_depth, self.model.predict_density = depth, density
         self.pipeline = Compose(cfg.test_pipeline)
         self.meta = metainfo(self.model.out_channels)
 
@@ -78,7 +83,10 @@ class Predictor:
         logits = sample.seg_logits.data  # (C, H, W)
         confidence, _ = softmax_confidence(logits[None])
         depth = metres(sample.pred_depth_map.data[0]).cpu().numpy() if self.model.predict_depth else None
-        return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy(), depth)
+        density = None
+        if self.model.predict_density:
+            density = (sample.pred_density_map.data[0] / 255).clamp(0, 1).cpu().numpy()
+        return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy(), depth, density)
 
 
 def load_image(path: str) -> np.ndarray:

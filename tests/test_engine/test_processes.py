@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import KILLED, ROOT, TINY_NECK, fresh_model, fresh_optimizer, in_processes, kill_at, run_tool, tensors
+from helpers import (
+    KILLED,
+    ROOT,
+    TINY_NECK,
+    TINY_REGRESSION,
+    fresh_model,
+    fresh_optimizer,
+    in_processes,
+    kill_at,
+    run_tool,
+    tensors,
+)
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
@@ -16,6 +27,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmuda.engine.recipe import Recipe
+from mmuda.models.density import write_mixtures
 from mmuda.registry import DATASETS
 from mmuda.utils.checkpoint import load_safe
 from mmuda.utils.distributed import LaunchError, averaged_statistics, flat_statistics, launch
@@ -49,6 +61,17 @@ def adversarial(load) -> Config:
 @pytest.fixture
 def daf(load) -> Config:
     return load('daf_ida/minicity_stage1_daf.py')
+
+
+@pytest.fixture
+def density(load, tmp_path: Path) -> Config:
+    """With a mixture of one component for each class."""
+    grid = {'train_dataloader.dataset.source.pipeline.3.size': (17, 9)}
+    cfg = load('depth_distribution/minicity_stage1_uda.py', **grid)
+    table = {str(number): [(1.0, [8.0, 4.0, 10.0 * number + 1], [9.0, 4.0, 100.0])] for number in range(19)}
+    (tmp_path / 'mixtures.json').write_text(write_mixtures((9, 17), table))
+    cfg.model.mixtures = str(tmp_path / 'mixtures.json')
+    return cfg
 
 
 @pytest.fixture
@@ -97,6 +120,13 @@ def test_two_processes_have_the_gradients_of_depth_of_the_joint_batch(daf: Confi
     assert 'student.neck.conv_depth.weight' in found  # by the adversarial term
 
 
+def test_two_processes_have_the_gradients_of_density_of_the_joint_batch(density: Config, tmp_path: Path) -> None:
+    limits = dict(depth_weight=0.0, source_balance_weight=0.0, target_balance_weight=0.0)  # as above
+    density.model.update(gan_loss='least_squares', **limits)
+    found = _compare_gradients(density, tmp_path)
+    assert 'student.density_head.conv1.weight' in found  # by the adversarial term
+
+
 @pytest.mark.parametrize('name', ['baselines/minicity_minent.py', 'daf_ida/minicity_stage2_isl.py'])
 def test_two_processes_have_the_gradients_of_the_other_baselines(load, tmp_path: Path, name: str) -> None:
     cfg = load(name)
@@ -143,7 +173,10 @@ def _train_ten(folder: Path, cfg: Config) -> None:
     torch.save(dict(losses=losses, own=own, mean=mean, parameters=parameters, steps=steps), folder / f'{get_rank()}.pt')
 
 
-@pytest.mark.parametrize(('settings', 'beside'), [('cfg', 'teacher'), ('daf', 'discriminator'), ('ldbe', 'teacher')])
+@pytest.mark.parametrize(
+    ('settings', 'beside'),
+    [('cfg', 'teacher'), ('daf', 'discriminator'), ('density', 'discriminator'), ('ldbe', 'teacher')],
+)
 def test_processes_stay_equal_but_for_their_statistics(
     settings: str, beside: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -164,7 +197,14 @@ def test_processes_stay_equal_but_for_their_statistics(
 # ---------------------------------------------------------------------------------------------------- whole runs
 
 
-METHODS = {'ehtdi/minicity.py': ('01_ehtdi', CROPS), 'daf_ida/minicity_stage1_daf.py': ('01_daf', TINY_NECK)}
+METHODS = {
+    'ehtdi/minicity.py': ('01_ehtdi', CROPS),
+    'daf_ida/minicity_stage1_daf.py': ('01_daf', TINY_NECK),
+    'depth_distribution/minicity_stage1_uda.py': (
+        '02_uda',
+        TINY_REGRESSION | {'train_dataloader.dataset.source.pipeline.3.size': (17, 9)},
+    ),
+}
 
 
 def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[str, int] | None) -> None:
@@ -183,6 +223,7 @@ def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[s
         ('ehtdi/minicity.py', ('after_val_epoch', 4)),
         pytest.param('ehtdi/minicity.py', ('before_train_iter', 3), marks=pytest.mark.slow),
         pytest.param('daf_ida/minicity_stage1_daf.py', ('before_train_iter', 3), marks=pytest.mark.slow),
+        pytest.param('depth_distribution/minicity_stage1_uda.py', ('after_train_iter', 2), marks=pytest.mark.slow),
     ],
 )
 def test_two_killed_processes_resume_exactly(

@@ -10,8 +10,8 @@ import torch
 
 from mmuda.datasets.classes import CLASS_SETS, SYNTHIA_IDS, id_table
 from mmuda.datasets.transforms import GridSample
-from mmuda.models.data_preprocessor import inverse_depth
 from mmuda.models.density import _TABLES, PUBLISHED, ClassDensity, read_mixtures, write_mixtures
+from mmuda.utils.depth import inverse_depth
 
 GOLDEN = Path(__file__).parents[1] / 'golden/depth_distribution'
 

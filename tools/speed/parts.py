@@ -23,12 +23,12 @@ from torch import Tensor
 
 from mmuda.datasets import Pack, WeakStrongCrop
 from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
-from mmuda.models.data_preprocessor import inverse_depth
 from mmuda.models.density import ClassDensity, read_mixtures
 from mmuda.models.losses import berhu, cross_entropy, nll, probability_contrast, self_information
 from mmuda.models.uda import UDASegmentor, ehtdi, ldbe
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
+from mmuda.utils.depth import inverse_depth
 
 CLASSES, SCALE = 19, 20.0
 

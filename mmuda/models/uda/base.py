@@ -61,6 +61,8 @@ class UDASegmentor(BaseSegmentor):
 
     Attributes:
         keep_logits: Whether predictions carry their logits; False at first.
+        predict_density: Whether predictions also have ``pred_density_map``, (1, H, W), about 0 to 255, of a network
+            with a density head (Depth Distribution); False at first.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class UDASegmentor(BaseSegmentor):
         self.evaluate = evaluate
         self.resize_once = resize_once
         self.predict_depth = predict_depth
+        self.predict_density = False
         self.notes: dict[str, Tensor] | None = None  # a dict while a PictureHook asks for pictures of the step
         self.keep_logits = False
         self._register_load_state_dict_pre_hook(self._before_load)
@@ -196,15 +199,25 @@ class UDASegmentor(BaseSegmentor):
         labels, and with :attr:`resize_once` not at that of the image either. Everything else, and all if
         :attr:`keep_logits` is set, is left to mmseg and has ``seg_logits``, too.
         """
-        samples = self._predict_labels(inputs, data_samples)
-        if self.predict_depth:
-            with self.autocast():
-                _, depth = logits_and_depth(self.network, inputs)  # (N, 1, h, w)
-            size = inputs.shape[-2:]
-            for sample, own in zip(samples, depth.split(1), strict=True):
+        samples, maps = self._predict_labels(inputs, data_samples), {}
+        with self.autocast():  # (N, 1, h, w) each
+            if self.predict_depth:
+                _, maps['pred_depth_map'] = logits_and_depth(self.network, inputs)
+            if self.predict_density:
+                maps['pred_density_map'] = self._density(inputs)
+        size = inputs.shape[-2:]
+        for name, found in maps.items():
+            for sample, own in zip(samples, found.split(1), strict=True):
                 meta = {'img_shape': size, 'ori_shape': size, **sample.metainfo}
-                sample.pred_depth_map = PixelData(data=at_file_size(own, meta)[0])  # (1, H, W)
+                sample.set_data({name: PixelData(data=at_file_size(own, meta)[0])})  # (1, H, W)
         return samples
+
+    def _density(self, inputs: Tensor) -> Tensor:
+        if not hasattr(self.network, 'density_head'):
+            raise ValueError(
+                "the network predicts no density: its model.student is no type='mmuda.DensityDepthSegmentor'"
+            )
+        return self.network.density_head(self.network.extract_feat(inputs))
 
     def _predict_labels(self, inputs: Tensor, data_samples: list | None) -> list:
         if self.keep_logits or not self._is_plain(data_samples):

@@ -139,7 +139,8 @@ class DepthDistribution(Adversarial):
         logits, density, depth = self.three_heads(image)
         wanted = self.source_density(logits.argmax(1), source)
         full = self.upsample(logits, image)
-        self.note(student_on_source=full, density_on_source=_shown(density), true_density_on_source=_shown(wanted))
+        self.note(student_on_source=full, depth_on_source=depth, density_on_source=_shown(density))
+        self.note(true_density_on_source=_shown(wanted))
         terms = {
             'loss_seg': cross_entropy(full, source['label'], self.class_weight),
             'loss_balance': self.source_balance_weight * berhu(density, wanted),
@@ -151,7 +152,7 @@ class DepthDistribution(Adversarial):
         """The same on the target."""
         logits, density, depth = self.three_heads(target['image'])
         wanted = self.target_density(logits.argmax(1), depth.detach())
-        self.note(density_on_target=_shown(density), implied_density_on_target=_shown(wanted))
+        self.note(depth_on_target=depth, density_on_target=_shown(density), implied_density_on_target=_shown(wanted))
         seen = self.seen(logits, density, depth, target['image'])
         terms = {
             'loss_adv': self.adv_weight * self.judge(seen, SOURCE),
