@@ -402,3 +402,25 @@ def test_infer_explains_its_command_line(infer, capsys, arguments: list[str], me
     with pytest.raises(SystemExit):
         infer('config.py', 'network.pth', *arguments, '--out', 'nowhere')
     assert message in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------ pictures
+
+
+def test_plot_lays_out_both_domains(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, checkpoint = save_network(load('depth_distribution/minicity_stage1_uda.py'), tmp_path)
+    out = tmp_path / 'tsne.png'
+    networks = [f'{name}={config}:{checkpoint}' for name in ('one', 'two')]
+    arguments = ['tsne', config, *networks, '--images', 2, '--cells', 10, '--out', out]
+    monkeypatch.setattr(sys, 'argv', ['plot.py', *map(str, arguments)])
+    runpy.run_path(str(ROOT / 'tools/plot.py'), run_name='__main__')
+    picture = cv2.imread(str(out))
+    left, right = np.hsplit(picture, 2)
+    assert np.array_equal(left[40:], right[40:])  # one network, two names
+    assert not np.array_equal(left[:30], right[:30])
+    for colour in ((180, 119, 31), (14, 127, 255)):
+        assert (left[40:] == colour).all(-1).sum() > 20
+    arguments[2:4] = ['nameless']
+    monkeypatch.setattr(sys, 'argv', ['plot.py', *map(str, arguments)])
+    with pytest.raises(SystemExit, match='error: nameless is not of the form NAME=CONFIG:CHECKPOINT'):
+        runpy.run_path(str(ROOT / 'tools/plot.py'), run_name='__main__')

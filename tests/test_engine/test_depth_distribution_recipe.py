@@ -1,4 +1,4 @@
-"""Depth Distribution's recipe, killed on the way: a fit without checkpoint, two networks, labels without small regions."""
+"""Depth Distribution's recipe, killed on the way: a fit without checkpoint, two networks, labels of large regions."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -175,7 +175,7 @@ class TestDepthDistribution(TestDAF):
 
     def test_both_networks_are_carried_on(self, model: UDASegmentor, cfg: Config) -> None:
         """As uda:load_from=FILE does."""
-        fresh = self.build(cfg)
+        fresh = fresh_model(cfg)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.1)
