@@ -407,6 +407,15 @@ def test_infer_explains_its_command_line(infer, capsys, arguments: list[str], me
 # ------------------------------------------------------------------------------------------------------ pictures
 
 
+@pytest.fixture
+def _log_level() -> None:
+    """Put back what a tool changes."""
+    level = MMLogger.get_current_instance().level
+    yield
+    MMLogger.get_current_instance().setLevel(level)
+
+
+@pytest.mark.usefixtures('_log_level')
 def test_plot_lays_out_both_domains(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, checkpoint = save_network(load('depth_distribution/minicity_stage1_uda.py'), tmp_path)
     out = tmp_path / 'tsne.png'
