@@ -68,7 +68,11 @@ def test_a_table_names_both_sides() -> None:
     ('module', 'rows'),
     [
         ('step', ['fp32: whole step', '2x3x40x80 forward$', '2x3x32x32 forward and backward of 2 head']),
-        ('step daf', [r'1x3x48x80 forward and backward of 2 head', '1x19x32x64 forward and backward of 1 head']),
+        ('step daf', [r'1x3x48x80 forward and backward of 2 head', '1x16x32x64 forward and backward of 1 head']),
+        (
+            'step depth_distribution',
+            ['1x3x48x80 forward and backward of 3 head', '1x16x48x80 forward and backward of 1 head'],
+        ),
         (
             'parts',
             ['class mix .* equal', 'border .* equal', 'two views .* equal', 'label ids .* equal', 'average'],
@@ -83,7 +87,9 @@ def test_a_table_names_both_sides() -> None:
 def test_tables(module: str, rows: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A fast form that differed from its plain form would be an error."""
     module, _, method = module.partition(' ')
-    config = 'daf_ida/synthia2city_16_stage1_daf.py' if method else 'ehtdi/gta2city_edge.py'
+    configs = {'daf': 'daf_ida/synthia2city_16_stage1_daf.py'}
+    configs['depth_distribution'] = 'depth_distribution/synthia2city_16_stage1_uda.py'
+    config = configs.get(method, 'ehtdi/gta2city_edge.py')
     method = dict(method=method or 'ehtdi_edge', config=config, scale=None)
     options = Namespace(quick=True, rounds=1, work_dir=tmp_path, **method)
     importlib.import_module(f'speed.{module}').run(options)

@@ -71,6 +71,7 @@ STEPS = {
     'advent': 'baselines/synthia2city_16_advent.py',
     'daf': 'daf_ida/synthia2city_16_stage1_daf.py',
     'ida': 'daf_ida/synthia2city_16.py',
+    'depth_distribution': 'depth_distribution/synthia2city_16_stage1_uda.py',
 }
 # Further rows for every network among them: name -> the end of its config's name, beside the network's ..._source.py.
 BASELINES = {'source-only': 'source', 'continued': 'continued', 'AdaBN': 'adabn', 'oracle': 'oracle'}
