@@ -23,7 +23,8 @@ SLOW = [
                  'minicity_stage1_ld', 'synthia2city')
 ] + [
     f'depth_distribution/{name}.py'
-    for name in ('minicity_stage1_uda', 'synthia2city_16_adv_density', 'synthia2city_16_adv_seg_depth',
+    for name in ('minicity_stage1_uda', 'synthia2city_16', 'synthia2city_16_adv_density', 'synthia2city_16_adv_seg',
+                 'synthia2city_16_adv_seg_depth',
                  'synthia2city_16_stage1_uda', 'synthia2city_7', 'synthia2city_7_small_stage1_uda',
                  'synthia2city_7_stage1_uda', 'synthia2mapillary_7', 'synthia2mapillary_7_small_stage1_uda',
                  'synthia2mapillary_7_stage1_uda')

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Subset
 from mmuda import __version__
 from mmuda.datasets.base import DomainDataset
 from mmuda.engine.stamps import code_hash, config_hash, file_hash
-from mmuda.models.density import ClassDensity, Component, write_mixtures
+from mmuda.models.density import PUBLISHED, ClassDensity, Component, write_mixtures
 from mmuda.offline import manifest
 from mmuda.registry import DATASETS
 from mmuda.utils.depth import inverse_depth
@@ -238,8 +238,8 @@ def write_density_maps(cfg: Config, out: str | Path, mixtures: str, *, num_worke
         num_workers: Processes that read files.
 
     Returns:
-        The manifest: ``kind``, ``files``, ``count``, ``mixtures``, ``config`` (hash of data set and pipeline),
-        ``classes``, ``code`` (hash), ``version``.
+        The manifest: ``kind``, ``files``, ``count``, ``mixtures`` (name or hash), ``config`` (hash of data set and
+        pipeline), ``classes``, ``code`` (hash), ``version``.
 
     Raises:
         ValueError: As :func:`fit_density`; or the mixtures are of other classes than the data.
@@ -252,7 +252,7 @@ def write_density_maps(cfg: Config, out: str | Path, mixtures: str, *, num_worke
         raise ValueError(f'{mixtures} are mixtures of {density.num_classes} classes, the source has {len(classes)}')
     names = [dataset.get_data_info(index)['name'] for index in range(len(dataset))]
     files = [f'{name}-{number}.tiff' for name in names for number in range(len(classes))]
-    job = _job(MAPS, cfg, files, classes, mixtures=mixtures)
+    job = _job(MAPS, cfg, files, classes, mixtures=mixtures if mixtures in PUBLISHED else file_hash(mixtures))
     finished = manifest.claim(out, job, _CACHE)
     barrier()  # every process has looked before the first one writes
     if finished is None and is_main_process():

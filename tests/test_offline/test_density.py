@@ -2,8 +2,10 @@
 
 import json
 import os
+import runpy
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import plain_depth_distribution as plain
 import pytest
 import torch
-from helpers import SMALL_CITY, die
+from helpers import ROOT, SMALL_CITY, die
 from mmengine.config import Config
 
 from mmuda.models.density import ClassDensity, read_mixtures
@@ -157,6 +159,24 @@ def test_maps_are_those_of_the_plain_form(cfg: Config, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, wanted[number], rtol=1e-4, atol=1e-9)
     with pytest.raises(ValueError, match='16 are mixtures of 16 classes, the source has 19'):
         write_density_maps(cfg, tmp_path / 'other', '16')
+
+
+def test_the_command_line(cfg: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg.dump(tmp_path / 'c.py')
+    table = tmp_path / 'fit' / density.MIXTURES
+    common = ['--num-workers', 0]
+    for step, *more in (
+        ('fit-density', '--out', tmp_path / 'fit', '--components', 2, '--images', 3, '--pixels', 50),
+        ('density', '--out', tmp_path / 'maps', '--mixtures', table),
+    ):
+        monkeypatch.setattr(sys, 'argv', ['offline.py', *map(str, [step, tmp_path / 'c.py', *more, *common])])
+        runpy.run_path(str(ROOT / 'tools/offline.py'), run_name='__main__')
+    found = json.loads((tmp_path / 'fit/manifest.json').read_text())
+    assert (found['components'], found['images'], found['pixels']) == (2, 3, 50)
+    assert sum(found['cells'].values()) <= 3 * 9 * 17
+    assert len(read_mixtures(str(table)).weight[0]) == 2
+    assert str(tmp_path) not in (tmp_path / 'maps/manifest.json').read_text()
+    assert len(list((tmp_path / 'maps').glob('*.tiff'))) == 19 * SMALL_CITY['source']
 
 
 def test_constant_depth_is_an_error(cfg: Config, city: Path, tmp_path: Path) -> None:
