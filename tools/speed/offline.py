@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     logits = plain.upsample(coarse, input_size)
     scores = Scores(0, logits, input_size, label_size, Enlarger(align_corners=True))
     selector, delta = thresholds(scores), plain_thresholds(logits)
-    found, wanted = selector.select(scores), plain.select(plain.upsample(logits, label_size), delta, PROP)
+    found, wanted = selector.select(scores)[0], plain.select(plain.upsample(logits, label_size), delta, PROP)
     if not torch.equal(selector.thresholds, torch.tensor(delta)) or not torch.equal(found, wanted):
         raise RuntimeError('thresholds or labels differ from those of the plain form')
     sides = {
