@@ -24,8 +24,8 @@ class DomainDataset(BaseDataset):
     A sub-class names its folders and says how a line of a list becomes a file. An item starts its pipeline as
     ``img_path``, ``image`` (the path below the image folder), ``name``, ``seg_map_path`` (with labels only),
     ``label_decoder`` (a label file's bytes and path -> raw ids), ``label_table`` (256 uint8, raw id -> class or 255),
-    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``depth_path`` (with depth only), ``depth_decoder`` (a
-    depth file's bytes and path -> centimetres), ``seg_fields`` and ``reduce_zero_label``.
+    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``label_dir``, ``depth_path`` (with depth only),
+    ``depth_decoder`` (a depth file's bytes and path -> centimetres), ``seg_fields`` and ``reduce_zero_label``.
 
     Args:
         data_root: folder that holds all data sets, or this one; the default is described in
@@ -211,6 +211,7 @@ class DomainDataset(BaseDataset):
             'label_decoder': self.label_decoder if self.label_dir is None else self._decode_stored,
             'label_table': self.label_table,
             'label_map': self.label_map,
+            'label_dir': self.label_dir,
             'depth_decoder': self.depth_decoder,
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],

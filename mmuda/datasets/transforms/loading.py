@@ -129,10 +129,12 @@ class LoadLabels(BaseTransform):
         same_size: labels whose size differs from the image's, as it is at this step, are an error. False leaves them at
             their size, for data with odd ones among them: a following :class:`PillowResize` brings image and label to
             one size, each from its own, as the EHTDI reference does.
+        to_image: labels of another size are brought to the image's by OpenCV's nearest (HIAST spec 2.2), for
+            pseudo-labels of the size of the network's input; no size is an error then.
     """
 
-    def __init__(self, same_size: bool = True) -> None:
-        self.same_size = same_size
+    def __init__(self, same_size: bool = True, to_image: bool = False) -> None:
+        self.same_size, self.to_image = same_size, to_image
 
     def transform(self, results: dict) -> dict:
         """Load the labels."""
@@ -140,7 +142,9 @@ class LoadLabels(BaseTransform):
         if path is None:
             return results
         ids = results['label_decoder'](fileio.get(path), path)
-        if self.same_size:
+        if self.to_image:
+            ids = cv2.resize(ids, results['img'].shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        elif self.same_size:
             _require_same_size('label', ids, path, results, ', or give LoadLabels same_size=False')
         results['gt_seg_map'] = cv2.LUT(ids, results['label_table'])
         results['seg_fields'].append('gt_seg_map')

@@ -3,6 +3,7 @@ from .adversarial import Adversarial, MinEnt
 from .base import UDASegmentor
 from .daf_ida import DAF
 from .ehtdi import EHTDI, EHTDIEdge
+from .hiast import HIAST, IAST
 from .ldbe import BoundaryEnhancement, LabelDenoising
 from .self_training import SelfTraining
 from .supervised import Supervised
@@ -10,6 +11,8 @@ from .supervised import Supervised
 __all__ = [
     'DAF',
     'EHTDI',
+    'HIAST',
+    'IAST',
     'AdaBN',
     'Adversarial',
     'BoundaryEnhancement',
