@@ -7,6 +7,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints 'Could not import O
 from mmuda.datasets.cityscapes import CityscapesDataset
 from mmuda.datasets.gta5 import GTA5Dataset
 from mmuda.datasets.mapillary import MapillaryDataset
+from mmuda.datasets.robotcar import RobotCarDataset
 from mmuda.datasets.samplers import Draw, DrawSampler
 from mmuda.datasets.source_target import SourceTargetDataset
 from mmuda.datasets.synthia import SYNTHIADataset
@@ -44,6 +45,7 @@ __all__ = [
     'RandomBrightnessContrast',
     'RandomGaussianBlur',
     'RandomSizedCrop',
+    'RobotCarDataset',
     'SYNTHIADataset',
     'ShortSideRandomScaleCrop',
     'SourceTargetDataset',

@@ -33,7 +33,7 @@ class DomainDataset(BaseDataset):
         split: ``train``, ``val``, ``test``, the path of a list file, or None for every file of the data set. An empty
             list file takes every file, too. A plain name uses the reference codes' list where the data set has one,
             else the published split shipped with this package, else every file of the split's folder.
-        classes: size of the class set (19, 16, 13 or 7).
+        classes: size of the class set (19, 16, 13, 9 or 7).
         with_labels: False leaves the data set's labels alone; their folder need not exist.
         label_dir: folder with an 8-bit PNG of train ids for every image, at the image's path below the image folder, as
             :mod:`mmuda.offline` writes them. These labels are read then, and the data set's own left alone.

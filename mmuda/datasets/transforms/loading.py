@@ -79,6 +79,23 @@ def decode_red16(data: bytes, path: str) -> np.ndarray:
     return red.astype(np.uint8)
 
 
+def decode_red(data: bytes, path: str) -> np.ndarray:
+    """Decode an 8-bit label picture of colours, Oxford RobotCar's, to the ids in its red channel, (H, W) uint8.
+
+    Raises:
+        ValueError: the bytes are no complete picture, or not one of that form; names ``path``.
+    """
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if picture is None:
+        raise ValueError(_BROKEN.format(path=path, size=len(data)))
+    if picture.dtype != np.uint8 or picture.ndim != 3:
+        raise ValueError(
+            f'{path}: a label file of RobotCar is an 8-bit PNG with 3 or 4 channels, this one has '
+            f'{picture.shape[2] if picture.ndim == 3 else 1} of {8 * picture.itemsize} bits. Restore the published file.'
+        )
+    return np.ascontiguousarray(picture[..., 2])
+
+
 def decode_centimetres(data: bytes, path: str) -> np.ndarray:
     """Decode SYNTHIA's depth, a 16-bit picture of one channel or three equal ones, to (H, W) uint16; 65535 = far.
 
