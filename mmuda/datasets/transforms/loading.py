@@ -91,7 +91,8 @@ def decode_red(data: bytes, path: str) -> np.ndarray:
     if picture.dtype != np.uint8 or picture.ndim != 3:
         raise ValueError(
             f'{path}: a label file of RobotCar is an 8-bit PNG with 3 or 4 channels, this one has '
-            f'{picture.shape[2] if picture.ndim == 3 else 1} of {8 * picture.itemsize} bits. Restore the published file.'
+            f'{picture.shape[2] if picture.ndim == 3 else 1} of {8 * picture.itemsize} bits. Restore the published '
+            'file.'
         )
     return np.ascontiguousarray(picture[..., 2])
 

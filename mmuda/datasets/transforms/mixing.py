@@ -100,7 +100,7 @@ class HardClassCopyPaste(BaseTransform):
         if label_dir is None:
             raise ValueError(
                 'HardClassCopyPaste takes its donors from pseudo-labels: run the recipe of its config, which makes '
-                'them, or give the target data set label_dir=FOLDER of tools/offline.py pseudo-labels.'
+                'them, or set train_dataloader.dataset.target.label_dir to a folder of tools/offline.py pseudo-labels.'
             )
         if self._found is None or self._found[0] != label_dir:
             self._found = label_dir, read_donors(label_dir, self.num_hard_classes, self.ignored_classes)
