@@ -10,7 +10,8 @@
 ``ehtdi`` reads the two-head DeepLab-v2 files of EHTDI, PixMatch and MaxSquareLoss, ``ldbe`` the one-head files of CCM
 and LDBE; both read their start file DeepLab_resnet_pretrained_init. ``daf_ida`` reads the files of DAF's trainings and
 their start, AdvEnt's DeepLab_resnet_pretrained_imagenet, ``hiast`` those of HIAST and IAST. The result is a plain
-network (backbone.*, decode_head.*, of two heads also auxiliary_head.*, of DAF neck.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
+network (backbone.*, decode_head.*, of two heads also auxiliary_head.*, of DAF neck.*) that serves as ``--init
+STAGE=FILE``, as ``load_from`` and for tests.
 
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
 config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
