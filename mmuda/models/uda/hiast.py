@@ -19,6 +19,7 @@ from mmuda.registry import MODELS
 
 TERMS = ('cross_entropy', 'kld', 'entropy', 'consistency')
 REGIONS = ('ignored', 'confident', 'all')
+_BAND = 8192  # pixels: what a CPU computes of so many stays in its cache
 
 
 @MODELS.register_module()
@@ -147,47 +148,28 @@ def region_adaptive_loss(
 
 
 class _RegionAdaptiveLoss(torch.autograd.Function):
-    """Its derivative falls off on the way to its value, and is all that is kept for the way back.
-
-    d loss / d z = p (a + b log p) - c - d q - e onehot(y), with a, ..., e one number per pixel.
-    """
+    """Its derivative falls off on the way to its value, and is all that is kept for the way back."""
 
     @staticmethod
     def forward(
         ctx: Any, logits: Tensor, label: Tensor, weights: tuple[float, ...], teacher_logits: Tensor | None, region: str
     ) -> tuple[Tensor, Tensor]:
-        classes = logits.shape[1]
-        confident = (label != IGNORE)[:, None]  # (N, 1, H, W)
+        label = label[:, None]  # (N, 1, H, W)
+        confident = label != IGNORE
         ignored = ~confident
         where = {'ignored': ignored, 'confident': confident, 'all': torch.ones_like(confident)}[region]
-        share_c, share_i, share_t = (  # (N, 1, H, W) each: one over the number of pixels, or 0
-            pixels.to(logits.dtype) / pixels.sum().clamp(min=1) for pixels in (confident, ignored, where)
-        )
-
-        log_prob = logits.log_softmax(1)
-        grad = log_prob.exp()  # p, which becomes the gradient
-        own = label[:, None].where(confident, 0)
-        entropy = -(grad * log_prob).sum(1, keepdim=True)
-        terms = [
-            -(log_prob.gather(1, own) * share_c).sum(),
-            -(log_prob.sum(1, keepdim=True) * share_c).sum() / classes**2,
-            (entropy * share_i).sum() / classes,
-        ]
-        factor = weights[0] * share_c + (weights[1] / classes) * share_c - (weights[2] / classes) * share_i * entropy
-        prob_t = None
-        if teacher_logits is not None:
-            prob_t = teacher_logits.softmax(1)
-            terms.append(-((prob_t * log_prob).sum(1, keepdim=True) * share_t).sum() / classes)
-            share_t = (weights[3] / classes) * share_t
-            factor = factor + share_t
-            prob_t.mul_(share_t)
-        log_prob.mul_((-weights[2] / classes) * share_i).add_(factor)
-        grad.mul_(log_prob).sub_((weights[1] / classes**2) * share_c)
-        if prob_t is not None:
-            grad.sub_(prob_t)
-        grad.scatter_add_(1, own, -weights[0] * share_c)
+        shares = [pixels / pixels.sum().clamp(min=1).to(logits.dtype) for pixels in (confident, ignored, where)]
+        label = label.where(confident, 0)
+        grad = torch.empty_like(logits)
+        rows = _BAND // (len(logits) * logits.shape[3]) + 1 if logits.device.type == 'cpu' else logits.shape[2]
+        terms = 0
+        for begin in range(0, logits.shape[2], rows):
+            band = slice(begin, begin + rows)
+            parts = [
+                None if map_ is None else map_[:, :, band] for map_ in (grad, logits, label, teacher_logits, *shares)
+            ]
+            terms = terms + torch.stack(_fill_gradient(*parts, weights))
         ctx.save_for_backward(grad)
-        terms = torch.stack([weight * term for weight, term in zip(weights, terms, strict=True)])
         ctx.mark_non_differentiable(terms)
         return terms.sum(), terms
 
@@ -195,3 +177,51 @@ class _RegionAdaptiveLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.saved_tensors[0] * grad_output, None, None, None, None
+
+
+def _fill_gradient(
+    grad: Tensor,
+    logits: Tensor,
+    label: Tensor,
+    teacher_logits: Tensor | None,
+    share_c: Tensor,
+    share_i: Tensor,
+    share_t: Tensor,
+    weights: tuple[float, ...],
+) -> list[Tensor]:
+    """The weighted terms of some rows, and their derivative by the logits.
+
+    d loss / d z = p (a + b log p) - c - d q - e onehot(y), with a, ..., e one number per pixel.
+
+    Args:
+        grad: Filled with the derivative, (N, C, h, W).
+        logits: (N, C, h, W).
+        label: (N, 1, h, W) without 255.
+        teacher_logits: (N, C, h, W), or None.
+        share_c: Of each pixel in the mean over those with a label, (N, 1, h, W).
+        share_i: In the mean over those without.
+        share_t: In the mean over the region of the consistency.
+        weights: Of the terms.
+    """
+    classes = logits.shape[1]
+    log_prob = logits.log_softmax(1)
+    prob = log_prob.exp()
+    entropy = -(prob * log_prob).sum(1, keepdim=True)
+    own, kld, ent = weights[0], weights[1] / classes, weights[2] / classes
+    terms = [
+        -own * (log_prob.gather(1, label) * share_c).sum(),
+        -kld / classes * (log_prob.sum(1, keepdim=True) * share_c).sum(),
+        ent * (entropy * share_i).sum(),
+    ]
+    factor = (own + kld) * share_c - ent * share_i * entropy
+    prob_t = None
+    if teacher_logits is not None:
+        share_t = weights[3] / classes * share_t
+        prob_t = teacher_logits.softmax(1).mul_(share_t)
+        terms.append(-(prob_t * log_prob).sum())
+        factor += share_t
+    torch.mul(prob, log_prob.mul_(-ent * share_i).add_(factor), out=prob).sub_(kld / classes * share_c)
+    if prob_t is not None:
+        prob.sub_(prob_t)
+    grad.copy_(prob.scatter_add_(1, label, -own * share_c))
+    return terms
