@@ -152,7 +152,7 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
     sums = torch.zeros(len(files), 256, dtype=torch.float64)
     mine = predictions.mine
     labels = ((out / files[scores.index], *selector.select(scores)) for scores in predictions.stream(mine))
-    written = progress(in_threads(_settle, labels), len(mine), 'pseudo-labels, writing')
+    written = progress(in_threads(write_and_count, labels), len(mine), 'pseudo-labels, writing')
     for index, (counted, summed) in zip(mine, written, strict=True):
         pixels[index], sums[index] = counted, summed
     all_reduce(pixels, op='sum')
@@ -167,7 +167,7 @@ def write_label(path: Path, label: Tensor) -> np.ndarray:
     return array
 
 
-def _settle(path: Path, label: Tensor, conf: Tensor) -> tuple[Tensor, Tensor]:
+def write_and_count(path: Path, label: Tensor, conf: Tensor) -> tuple[Tensor, Tensor]:
     """Write a label unless it is there; count its ids (256,) and sum up their confidences (256,) float64."""
     array = label.cpu().numpy() if path.is_file() else write_label(path, label)
     ids, conf = array.ravel(), conf.cpu().numpy().ravel()

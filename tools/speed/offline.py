@@ -1,16 +1,24 @@
-"""Offline steps on one image, from logits at the network's input size: ours beside the plain form."""
+"""Offline steps on one image, HIAST's on two, from logits at the network's input size: ours beside the plain form."""
 
 import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
+import numpy as np
 import plain_daf_ida
+import plain_hiast
 import plain_ldbe as plain
 import torch
+from PIL import Image
 from speed.measure import Row, alternate, report, table
 from torch import Tensor
 
 from mmuda.offline.predictions import Enlarger, Scores
 from mmuda.offline.ranking import score_and_label
-from mmuda.offline.selectors import GlobalLocal
+from mmuda.offline import selectors
+from mmuda.offline.pseudo_labels import write_and_count
+from mmuda.offline.selectors import GlobalLocal, InstanceAdaptive, confidence
 
 CLASSES, PROP = 19, 0.1
 
@@ -52,11 +60,55 @@ def ranking(size: tuple[int, int], rounds: int) -> Row:
     )
 
 
+def instance_adaptive(size: tuple[int, int], rounds: int) -> Row:
+    """Thresholds, selection, statistics and PNGs of a pair of images; their confidences are there."""
+    pair = [3 * torch.randn(1, CLASSES, 9, 17) for _ in range(2)]
+    scores = [Scores(i, logits, size, size, Enlarger(align_corners=True)) for i, logits in enumerate(pair)]
+    known = [confidence(one.at_input()) for one in scores]
+    conf, label = (torch.stack(maps).numpy() for maps in zip(*known, strict=True))
+    selector = InstanceAdaptive(seed=None)
+
+    def fast(folder: Path) -> list[np.ndarray]:
+        selector.start(CLASSES, 'cpu')
+        for one in scores:
+            selector.observe(one)
+        selector.merge()
+        chosen = [selector.select(one) for one in scores]
+        for number, (own, its) in enumerate(chosen):
+            (folder / f'{number}.png').unlink(missing_ok=True)
+            write_and_count(folder / f'{number}.png', own, its)
+        return [own.numpy() for own, _ in chosen]
+
+    def plain(folder: Path) -> list[np.ndarray]:
+        start, values = np.full(CLASSES, 0.9), np.zeros(CLASSES)
+        found = plain_hiast.instance_threshold(conf, label, start, selector.alpha, selector.gamma)
+        threshold = plain_hiast.next_threshold(start, found, selector.beta)
+        chosen = [plain_hiast.select(p, y, threshold) for p, y in zip(conf, label, strict=True)]
+        plain_hiast.class_values(values, conf, np.stack(chosen))
+        for number, own in enumerate(chosen):
+            plain_hiast.pixel_counts(own, CLASSES)
+            Image.fromarray(own).save(folder / f'{number}.png')
+        return chosen
+
+    known_by_number = lambda index: (known[index][0], known[index][1].clone())  # noqa: E731  (selection writes into it)
+    with (
+        TemporaryDirectory() as place,
+        patch.object(Scores, 'at_input', lambda one: one.index),
+        patch.object(selectors, 'confidence', known_by_number),
+    ):
+        folder = Path(place)
+        if not all(map(np.array_equal, fast(folder), plain(folder))):
+            raise RuntimeError('labels differ from those of the plain form')
+        times = alternate(lambda: plain(folder), lambda: fast(folder), rounds=rounds)
+    name = 'thresholds, selection, statistics and PNG'
+    return Row(name, *times, at_least=5, note='every label equal; without the softmax')
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure and print."""
-    input_size, label_size = (512, 1024), (1024, 2048)
+    input_size, label_size, pair_size = (512, 1024), (1024, 2048), (768, 1536)
     if args.quick:
-        input_size, label_size = (32, 64), (64, 128)
+        input_size, label_size, pair_size = (32, 64), (64, 128), (48, 96)
     torch.manual_seed(0)
     coarse = 3 * torch.randn(1, CLASSES, 9, 17)  # large areas, as those of a trained network
     logits = plain.upsample(coarse, input_size)
@@ -87,6 +139,7 @@ def run(args: argparse.Namespace) -> None:
     sizes = '{}x{} -> {}x{}'.format(*input_size, *label_size)
     tables = {
         f'LDBE, one image, {CLASSES} classes, {sizes}': rows,
+        'HIAST, two images, {} classes, {}x{}'.format(CLASSES, *pair_size): [instance_adaptive(pair_size, args.rounds)],
         'DAF+IDA, one image, 16 classes, {}x{}'.format(*input_size): [ranking(input_size, args.rounds)],
     }
     text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
