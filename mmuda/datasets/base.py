@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 
 from mmuda.datasets import layout
 from mmuda.datasets.classes import IGNORE, RawIds, id_table, metainfo
-from mmuda.datasets.transforms.loading import decode_centimetres, decode_ids
+from mmuda.datasets.transforms.loading import LoadImage, decode_centimetres, decode_ids
 
 
 def stored_label(image: str) -> str:
@@ -38,6 +38,7 @@ class DomainDataset(BaseDataset):
         label_dir: folder with an 8-bit PNG of train ids for every image, at the image's path below the image folder, as
             :mod:`mmuda.offline` writes them. These labels are read then, and the data set's own left alone.
         with_depth: True reads the depth map of every image, too.
+        cache: folder of a :mod:`mmuda.datasets.cache`, from which images are read instead of being decoded.
         pipeline: transforms or their configs.
         test_mode: as in mmengine.
         indices: take only these items, or only the first so many.
@@ -67,6 +68,7 @@ class DomainDataset(BaseDataset):
         with_labels: bool = True,
         label_dir: str | None = None,
         with_depth: bool = False,
+        cache: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -92,7 +94,26 @@ class DomainDataset(BaseDataset):
             self.label_table = id_table(self.raw_ids, classes)
         else:
             self.label_table = np.arange(256, dtype=np.uint8)
+        if cache is not None:
+            self._read_from(cache)
         self.label_map = {raw: int(new) for raw, new in enumerate(self.label_table) if raw != new}
+
+    @property
+    def cache_name(self) -> str:
+        """The data set's name in the keys of a cache."""
+        return self.folders[0]
+
+    def _read_from(self, cache: str) -> None:
+        """Let every step that loads images take them from a cache."""
+        from mmuda.datasets.cache import CachedImage, resize_of  # which builds data sets
+
+        steps = self.pipeline.transforms
+        if not steps or not isinstance(steps[0], LoadImage):
+            raise ValueError(f'cache={cache!r} takes the place of mmuda.LoadImage: the pipeline has to begin with it.')
+        cached = steps[0] = CachedImage(cache, self.cache_name, resize_of(self.pipeline))
+        for step in steps:
+            if hasattr(step, 'load_image'):
+                step.load_image = cached
 
     @property
     def label_decoder(self) -> Callable[[bytes, str], np.ndarray]:

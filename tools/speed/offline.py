@@ -14,10 +14,10 @@ from PIL import Image
 from speed.measure import Row, alternate, report, table
 from torch import Tensor
 
-from mmuda.offline.predictions import Enlarger, Scores
-from mmuda.offline.ranking import score_and_label
 from mmuda.offline import selectors
+from mmuda.offline.predictions import Enlarger, Scores
 from mmuda.offline.pseudo_labels import write_and_count
+from mmuda.offline.ranking import score_and_label
 from mmuda.offline.selectors import GlobalLocal, InstanceAdaptive, confidence
 
 CLASSES, PROP = 19, 0.1

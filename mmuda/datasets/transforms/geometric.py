@@ -35,6 +35,7 @@ class PillowResize(Resize):
 
     def transform(self, results: dict) -> dict:
         """Resize one item."""
+        results.pop('file_shape', None)
         results = super().transform(results)
         if self.labels and 'gt_seg_map' in results:
             results['ori_shape'] = results['img_shape']

@@ -192,7 +192,8 @@ class LoadDepth(BaseTransform):
 
 
 def _require_same_size(kind: str, array: np.ndarray, path: str, results: dict, cure: str = '') -> None:
-    (height, width), (image_h, image_w) = array.shape, results['img'].shape[:2]
+    # an image from the cache has perhaps been resized already
+    (height, width), (image_h, image_w) = array.shape, results.get('file_shape', results['img'].shape[:2])
     if (height, width) != (image_h, image_w):
         raise ValueError(
             f'{path}: the {kind} is {width}x{height}, its image {results["img_path"]} {image_w}x{image_h}. '
