@@ -4,6 +4,7 @@ import argparse
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from ehtdi_golden import keys_for, ours
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
+from speed.loading import loading
 from speed.measure import Row, alternate, peak_memory, report, table
 from speed.step import CONFIGS, build
 from torch import Tensor
@@ -331,5 +333,7 @@ def run(args: argparse.Namespace) -> None:
         "HIAST's losses, forward and backward": [*region_adaptive(rounds, quick)],
         "DAF's losses, forward and backward": [*depth_aware_losses(rounds, quick)],
     }
+    if find_spec('lmdb'):
+        tables['Samples of a loader'] = [*loading(rounds, quick)]
     text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
     report('parts', args.work_dir, text)
