@@ -51,6 +51,8 @@ def tiny(cfg: Config) -> dict:
     """The options that make a config's network tiny."""
     student = cfg.model.student
     options = TINY_MIT if student.backbone.type == 'MixVisionTransformer' else TINY | TINY_NECK | TINY_REGRESSION
+    if student.backbone.type == 'ResNet':
+        options = options | {'model.student.backbone.depth': 18}  # the smallest of the stock ones
     return {key: value for key, value in options.items() if student.get(key.split('.')[2])}
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from mmuda.datasets import CityscapesDataset
 from mmuda.models.uda import UDASegmentor
+from mmuda.offline import manifest
 from mmuda.registry import DATASETS, MODELS
 from mmuda.utils.checkpoint import load_safe
 
@@ -29,12 +30,14 @@ class MethodTester:
         crops: Config options that make the method's crops fit the small images.
         labelled: Domain whose labels the method reads; None if it reads none.
         supervised: The loss, as the log has it, that is 0 without a labelled pixel; None if there is none.
+        any_size: Whether labels are brought to the size of their images.
     """
 
     config: str
     crops: dict = {}  # noqa: RUF012
     labelled: str | None = 'source'
     supervised: str | None = 'src.loss_seg'
+    any_size = False
     road = 7  # in its label files
 
     @pytest.fixture
@@ -89,8 +92,9 @@ class MethodTester:
     def test_not_square_and_odd(self, model: UDASegmentor, cfg: Config) -> None:
         batch = self.batch(cfg)
         for domain in batch.values():
+            alike = [name for name in ('strong',) if name in domain and domain[name].shape == domain['image'].shape]
             domain['image'] = domain['image'][..., :61, :117]
-            for name in {'label', 'depth'}.intersection(domain):
+            for name in {'label', 'depth', *alike}.intersection(domain):
                 domain[name] = domain[name][..., :61, :117]
             if 'rows' in domain:
                 domain['rows'], domain['cols'] = domain['rows'].clamp(max=60), domain['cols'].clamp(max=116)
@@ -123,6 +127,8 @@ class MethodTester:
     def test_a_bad_file_is_named(self, cfg: Config, tmp_path: Path, what: str) -> None:
         if self.labelled is None:
             pytest.skip('reads no labels')
+        if what == 'wrong size' and self.any_size:
+            pytest.skip('takes any size')
         label = self.own_copy(cfg, tmp_path)
         assert (self.batch(cfg, size=1)[self.labelled]['label'] == 0).all()
         if what == 'missing':
@@ -221,6 +227,7 @@ class PseudoLabelTester(MethodTester):
             label = item['label_table'][np.asarray(Image.open(item['seg_map_path']))]
             label[:, 64:] = 255
             self.save(label, tmp_path / 'labels' / item['image'])
+        self.write_manifest(tmp_path / 'labels')
         cfg.train_dataloader.dataset[self.labelled].label_dir = str(tmp_path / 'labels')
         return cfg
 
@@ -228,6 +235,17 @@ class PseudoLabelTester(MethodTester):
     def save(label: np.ndarray, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(label).save(path)
+
+    @staticmethod
+    def write_manifest(folder: Path) -> None:
+        """What copy-paste draws by; every class is less sure than the one before."""
+        files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*.png'))
+        labels = [np.asarray(Image.open(folder / file)) for file in files]
+        content = dict(
+            confidence={str(c): 0.9 - 0.01 * c for c in range(19)},
+            pixels_by_image=[np.bincount(label.ravel(), minlength=256)[:19].tolist() for label in labels],
+        )
+        manifest.write(folder, dict(kind='pseudo-labels', files=files, count=len(files)) | content)
 
     def test_the_target_needs_no_label_folder(self, cfg: Config, tmp_path: Path, city: Path) -> None:
         """The labels are those on disk, at the pixels that the crop shows."""
@@ -246,6 +264,7 @@ class PseudoLabelTester(MethodTester):
         image, label = tmp_path / 'own/leftImg8bit' / name, tmp_path / 'own_labels' / name
         self.save(np.zeros((64, 128, 3), np.uint8), image)
         self.save(np.full((64, 128), self.road, np.uint8), label)
+        self.write_manifest(tmp_path / 'own_labels')
         cfg.train_dataloader.dataset[self.labelled].update(
             data_root=str(tmp_path / 'own'), label_dir=str(tmp_path / 'own_labels')
         )

@@ -16,7 +16,7 @@ from mmuda.models.uda import EHTDIEdge
 from mmuda.utils.checkpoint import load_safe
 
 CONFIGS = ROOT / 'configs'
-# Stages that another config has too, or rounds like those of one that a fast test compares (test_variants_of_ldbe).
+# Stages that another config has too, or rounds that a fast test compares (test_variants_of_ldbe, _of_hiast).
 SLOW = [
     f'ldbe/{name}.py'
     for name in ('gta2city_2021-07', 'gta2city_entropy', 'gta2city_pseudo_labels', 'gta2city_stage1_ld',
@@ -28,12 +28,24 @@ SLOW = [
                  'synthia2city_16_stage1_uda', 'synthia2city_7', 'synthia2city_7_small_stage1_uda',
                  'synthia2city_7_stage1_uda', 'synthia2mapillary_7', 'synthia2mapillary_7_small_stage1_uda',
                  'synthia2mapillary_7_stage1_uda')
+] + [
+    f'hiast/{name}.py'
+    for name in ('city2robotcar', 'city2robotcar_stage0_source', 'city2robotcar_stage1_warmup', 'gta2city',
+                 'gta2city_iast', 'gta2city_iast_stage0_source', 'gta2city_iast_stage1_warmup',
+                 'gta2city_stage0_source', 'minicity_ehtdi', 'minicity_stage1_warmup', 'synthia2city',
+                 'synthia2city_stage0_source', 'synthia2city_stage1_warmup')
 ]  # fmt: skip
 FILES = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
     for name in sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('[a-z]*/*.py'))
 ]
 SIZES = {
+    (2048, 1024): (128, 64),
+    (1800, 900): (112, 56),
+    (1536, 768): (96, 48),
+    (768, 1024): (36, 48),
+    (512, 1024): (32, 64),
+    (80, 160): (32, 64),
     (1280, 720): (128, 72),
     (1280, 760): (128, 76),
     (1280, 640): (128, 64),
@@ -53,6 +65,10 @@ def shrink(cfg) -> None:
     """Replace sizes wherever the config names one."""
     if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.ShortSideRandomScaleCrop':
         cfg.update(short_side=64, crop=40)
+    if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.RandomSizedCrop':
+        cfg.update(heights=(20, 60))
+    if isinstance(cfg, dict) and cfg.get('split') == 'gta5_hiast.txt':
+        cfg.update(split='train')
     for key, value in list(cfg.items()) if isinstance(cfg, dict) else list(enumerate(cfg)):
         if isinstance(value, (list, tuple)) and tuple(map(str, value)) in {tuple(map(str, size)) for size in SIZES}:
             cfg[key] = SIZES[tuple(value)]
@@ -94,8 +110,9 @@ def test_every_config_trains(name: str, city: Path, runs: Path, monkeypatch: pyt
     (written,) = last.parent.glob('*.py')
     monkeypatch.setattr(sys, 'argv', ['test.py', str(written), str(last)])
     scores = Runner.from_cfg(tool['build_config'](tool['parse_args']())).test()
-    seven = cfg.model.student.decode_head.num_classes == 7
-    assert scores.keys() >= {'mIoU', 'aAcc'} | ({'IoU.flat'} if seven else {'mIoU16', 'mIoU13', 'IoU.road'})
+    own = {7: {'IoU.flat'}, 9: {'IoU.two-wheel'}}
+    more = own.get(cfg.model.student.decode_head.num_classes, {'mIoU16', 'mIoU13', 'IoU.road'})
+    assert scores.keys() >= {'mIoU', 'aAcc'} | more
     validated = stamp(last.parent)['scores']
     assert scores == pytest.approx({name: validated[name] for name in scores}, nan_ok=True)
 
@@ -174,9 +191,9 @@ def test_synthia_is_trained_as_gta5_but_for_what_the_paper_says(name: str, wante
     assert all(gta5[key] == EHTDIEdge.__init__.__kwdefaults__[key.removeprefix('model.')] for key in dropped)
 
 
-def changes(name: str, base: str) -> dict[str, object]:
+def changes(name: str, base: str, paper: str = 'ldbe') -> dict[str, object]:
     """What a config adds to another or sets otherwise, the rounds of its recipe aside."""
-    ours, theirs = (leaves(Config.fromfile(CONFIGS / f'ldbe/{file}.py').to_dict()) for file in (name, base))
+    ours, theirs = (leaves(Config.fromfile(CONFIGS / f'{paper}/{file}.py').to_dict()) for file in (name, base))
     changed = {key: value for key, value in ours.items() if key not in theirs or theirs[key] != value}
     return {key: value for key, value in changed.items() if not re.match(r'recipe\.[1-9]', key)}
 
@@ -206,3 +223,38 @@ def test_variants_of_ldbe() -> None:
         assert {key.rpartition('.')[0] for key in added} == {
             f'train_dataloader.dataset.target.pipeline.{place}' for place in (4, 5)
         }
+
+
+def test_variants_of_hiast() -> None:
+    source = 'train_dataloader.dataset.source'
+    target = 'train_dataloader.dataset.target'
+    assert changes('synthia2city', 'gta2city', 'hiast') == {
+        'recipe.0.config': 'synthia2city_stage0_source.py',
+        **{f'{target}.pipeline.2.ignored_classes.{i}': c for i, c in enumerate((9, 14, 16))},
+        'default_hooks.checkpoint.save_best': 'mIoU16',
+    }
+    for number, iterations in enumerate((9400, 9400)):
+        stage = ('stage0_source', 'stage1_warmup')[number]
+        changed = changes(f'synthia2city_{stage}', f'gta2city_{stage}', 'hiast')
+        assert changed.pop('model.adv_weight', None) == (None, 0.001)[number]
+        changed.pop('recipe.0.config', None)
+        assert changed == {
+            f'{source}.type': 'mmuda.SYNTHIADataset',
+            f'{source}.split': None,
+            f'{source}.pipeline.3.heights.1': 640,
+            'train_cfg.max_iters': iterations,
+            'param_scheduler.0.T_max': iterations,
+            'default_hooks.checkpoint.save_best': 'mIoU16',
+        }
+    assert not changes('minicity_ehtdi', 'minicity', 'hiast')
+    iast = changes('gta2city_iast_stage1_warmup', 'gta2city_stage1_warmup', 'hiast')
+    assert iast['model.discriminator.first_kernel'] == 3
+    for name, rates in (('gta2city', (3e-6, 2e-6, 1e-6)), ('gta2city_iast', (3e-6, 2.5e-6, 2e-6))):
+        stages = {stage.name: stage for stage in Recipe.load(CONFIGS / f'hiast/{name}.py', 'nowhere').stages}
+        for number, rate in enumerate(rates, 1):
+            cfg = stages[f'round{number}'].cfg
+            assert cfg.optim_wrapper.optimizer.lr == rate
+            assert cfg.param_scheduler[0].eta_min == pytest.approx(rate * (1e-3 if name == 'gta2city' else 1e-2))
+    assert str(stages['labels2'].inputs['checkpoint']) == 'half1.last'  # of IAST; then the round goes on
+    assert str(stages['round2'].inputs['continues']) == 'half2.last'
+    assert str(stages['half2'].inputs['load_from']) == 'round1.last'

@@ -79,7 +79,12 @@ def test_a_table_names_both_sides() -> None:
         ),
         (
             'offline',
-            ['thresholds and selection .* every threshold and every label equal', 'histogram only', 'selection'],
+            [
+                'thresholds and selection .* every threshold and every label equal',
+                'histogram only',
+                'selection',
+                'thresholds, selection, statistics and PNG .* every label equal',
+            ],
         ),
         ('evaluation', ['labels 64x128: output to counts .* every label and every count equal', 'counts alone']),
     ],

@@ -203,6 +203,35 @@ def test_a_row_waits_for_its_stages_and_gains_over_its_own_network(table: Callab
     assert rows.needs('oracle') == rows.needs('mit-b0 source-only') == []
 
 
+def test_stages_of_one_run_are_rows(table: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table('hiast', 'hiast_ehtdi', 'ehtdi')
+    assert [row for row in rows.rows if 'HIAST' in row] == [
+        'HIAST warm-up', 'HIAST round 1', 'HIAST round 2', 'HIAST', 'EHTDI+HIAST',
+    ]  # fmt: skip
+    assert rows.work_dir('HIAST round 1', 0) == rows.work_dir('HIAST', 0) != rows.work_dir('HIAST warm-up', 0)
+    assert rows.needs('HIAST') == ['source-only', 'HIAST warm-up']
+    assert 'EHTDI' in rows.needs('EHTDI+HIAST')
+    folder = rows.work_dir('HIAST', 0)
+    for number in (1, 2, 3):
+        (folder / f'r{number}').mkdir(parents=True)
+        (folder / f'r{number}/stamp.json').write_text(json.dumps({'scores': {'mIoU': 10.0 * number}}))
+    outputs = {f'round{number}': {'last': f'r{number}/iter_1.pth'} for number in (1, 2, 3)}
+    (folder / 'outputs.json').write_text(json.dumps(outputs))
+    assert [rows.score(row, 0) for row in ('HIAST round 1', 'HIAST round 2', 'HIAST')] == [10, 20, 30]
+
+
+def test_all_means_every_method_but_those_that_have_to_be_named(
+    table: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = runpy.run_path(str(ROOT / 'tools/benchmark.py'))
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', 'minicity', '--all'])
+    methods = tool['parse_args']().methods
+    assert set(tool['METHODS']).difference(methods) == {'ehtdi_mit-b0', 'hiast_ehtdi'}
+    rows = table(*methods).rows
+    assert list(rows)[:3] == ['source-only', 'continued', 'AdaBN']
+    assert {'EHTDI', 'LDBE', 'DAF+IDA', 'HIAST', 'oracle'} <= set(rows)
+
+
 def test_the_table_in_print(table: Callable[..., Any]) -> None:
     rows = table('ehtdi', 'ehtdi_mit-b0')
     for number, row in enumerate(rows.rows):
@@ -210,12 +239,13 @@ def test_the_table_in_print(table: Callable[..., Any]) -> None:
             folder = rows.work_dir(row, seed)
             (folder / '00_source').mkdir(parents=True)
             (folder / 'outputs.json').write_text('{"source": {"last": "00_source/iter_1.pth"}}')
-            scores = {'seconds': 90, 'scores': {'mIoU': 10 * number + seed * number}}
+            scores = {'seconds': 90, 'memory': 0.5, 'scores': {'mIoU': 10 * number + seed * number}}
             (folder / '00_source/stamp.json').write_text(json.dumps(scores))
     lines = {line[: rows.width].strip(): line[rows.width :].split() for line in str(rows).splitlines()}
-    assert lines['EHTDI'] == ['31.50', '2.12', '+31.50', '2.12', '1.5', '30.00', '33.00']
-    assert lines['mit-b0 source-only'] == ['63.00', '4.24', '+0.00', '0.00', '1.5', '60.00', '66.00']
-    assert lines['mit-b0 oracle'] == ['105.00', '7.07', '+42.00', '2.83', '1.5', '100.00', '110.00']
+    assert lines['EHTDI'] == ['31.50', '2.12', '+31.50', '2.12', '1.5', '0.5', '30.00', '33.00']
+    assert lines['mit-b0 source-only'] == ['63.00', '4.24', '+0.00', '0.00', '1.5', '0.5', '60.00', '66.00']
+    assert 'all stages, each once: 0.55 hours' in str(rows)  # 11 rows, 2 seeds, 90 s
+    assert lines['mit-b0 oracle'] == ['105.00', '7.07', '+42.00', '2.83', '1.5', '0.5', '100.00', '110.00']
 
 
 # -------------------------------------------------------------------------------------------------- inference

@@ -1,5 +1,6 @@
 """Accuracy and speed tables.
 
+    python tools/benchmark.py minicity --all --seeds 0 1 2
     python tools/benchmark.py minicity --methods ehtdi --seeds 0 1 2
     python tools/benchmark.py minicity --methods ehtdi --city 1 --shift strong --sheet
     python tools/benchmark.py step --method ehtdi
@@ -41,7 +42,7 @@ from mmuda.utils.files import write_whole
 from mmuda.utils.inference import Predictor, comparison, val_items
 from mmuda.utils.pictures import encode
 
-# Rows of the table: name -> config, whose last stage is scored.
+# Rows of the table: name -> config, whose last stage is scored, or config@stage, which that config's row trains along.
 METHODS = {
     'ehtdi': {'EHTDI': 'ehtdi/minicity.py', 'EHTDI, AdaBN': 'ehtdi/minicity_adabn.py'},
     'ehtdi_edge': {'EHTDI edge': 'ehtdi/minicity_edge.py', 'EHTDI edge, AdaBN': 'ehtdi/minicity_edge_adabn.py'},
@@ -61,7 +62,15 @@ METHODS = {
         'Depth Distribution, stage 1': 'depth_distribution/minicity_stage1_uda.py',
         'Depth Distribution': 'depth_distribution/minicity.py',
     },
+    'hiast': {
+        'HIAST warm-up': 'hiast/minicity_stage1_warmup.py',
+        'HIAST round 1': 'hiast/minicity.py@round1',
+        'HIAST round 2': 'hiast/minicity.py@round2',
+        'HIAST': 'hiast/minicity.py',
+    },
+    'hiast_ehtdi': {'EHTDI+HIAST': 'hiast/minicity_ehtdi.py'},
 }
+BY_NAME_ONLY = ('ehtdi_mit-b0', 'hiast_ehtdi')  # not among --all
 # Training steps whose speed is measured: name -> config.
 STEPS = {
     'ehtdi': 'ehtdi/gta2city.py',
@@ -72,6 +81,7 @@ STEPS = {
     'daf': 'daf_ida/synthia2city_16_stage1_daf.py',
     'ida': 'daf_ida/synthia2city_16.py',
     'depth_distribution': 'depth_distribution/synthia2city_16_stage1_uda.py',
+    'hiast': 'hiast/gta2city.py',
 }
 # Further rows for every network among them: name -> the end of its config's name, beside the network's ..._source.py.
 BASELINES = {'source-only': 'source', 'continued': 'continued', 'AdaBN': 'adabn', 'oracle': 'oracle'}
@@ -82,7 +92,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest='kind', required=True)
     table = kinds.add_parser('minicity', help='target mIoU of baselines, methods and oracle on MiniCity')
-    table.add_argument('--methods', nargs='+', choices=sorted(METHODS), default=['ehtdi', 'ehtdi_edge'])
+    choice = table.add_mutually_exclusive_group()
+    choice.add_argument('--methods', nargs='+', choices=sorted(METHODS), default=['ehtdi', 'ehtdi_edge'])
+    choice.add_argument(
+        '--all',
+        dest='methods',
+        action='store_const',
+        const=[name for name in METHODS if name not in BY_NAME_ONLY],
+        help=f'every method but {" and ".join(BY_NAME_ONLY)}',
+    )
     table.add_argument('--seeds', nargs='+', type=int, default=[0], help='training seeds')
     table.add_argument('--city', type=int, default=0, help='seed of the generated city')
     table.add_argument('--shift', default='medium', help='domain shift between the looks')
@@ -122,7 +140,9 @@ class Table:
         os.environ['MMUDA_DATA'] = str(self.data)  # before a config is read
         self.rows: dict[str, Path] = {}  # row -> config
         self.start: dict[str, str] = {}  # row -> the source-only row of its network
-        self.methods = {row: ROOT / 'configs' / config for key in args.methods for row, config in METHODS[key].items()}
+        chosen = {row: text.partition('@') for key in args.methods for row, text in METHODS[key].items()}
+        self.methods = {row: ROOT / 'configs' / config for row, (config, _, _) in chosen.items()}
+        self.stage = {row: stage for row, (_, _, stage) in chosen.items() if stage}  # row -> stage that is scored
         for source in dict.fromkeys(stages(config)[0] for config in self.methods.values()):
             own = [(row, config) for row, config in self.methods.items() if stages(config)[0] == source]
             *baselines, oracle = baseline_rows(source)
@@ -132,8 +152,15 @@ class Table:
         self.width = max(map(len, self.rows))
         self.options = {'minicity.seed': args.city, 'minicity.shift': args.shift}
 
+    def run_of(self, row: str) -> str:
+        """The row whose run trains a row."""
+        if row not in self.stage:
+            return row
+        return next(other for other in self.rows if self.rows[other] == self.rows[row] and other not in self.stage)
+
     def work_dir(self, row: str, seed: int) -> Path:
-        """Folder of one run."""
+        """Folder of the run that trains a row."""
+        row = self.run_of(row)
         return self.folder / f'seed{seed}' / re.sub(r'\W+', '_', row)
 
     def run(self, row: str, seed: int) -> None:
@@ -160,9 +187,10 @@ class Table:
         )
 
     def stamp(self, row: str, seed: int) -> dict:
-        """The stamp of a finished run's last stage."""
+        """The stamp of a row's stage, the last one of a finished run if it names none."""
         folder = self.work_dir(row, seed)
-        *_, output = json.loads((folder / OUTPUTS).read_text()).values()
+        outputs = json.loads((folder / OUTPUTS).read_text())
+        output = outputs[self.stage.get(row, list(outputs)[-1])]
         checkpoint = folder / output['last']  # perhaps of an equal run elsewhere
         return {**json.loads((checkpoint.parent / 'stamp.json').read_text()), 'checkpoint': checkpoint}
 
@@ -171,9 +199,10 @@ class Table:
         return self.stamp(row, seed)['scores']['mIoU']
 
     def run_all(self) -> None:
-        """Every row of every seed; a row waits for what an earlier one of its seed trains for it."""
+        """Every run of every seed; it waits for what an earlier one of its seed trains for it."""
         # The long ones first; one that waits for two others last, so that no thread is idle before.
-        order = sorted(self.rows, key=lambda row: (len(self.needs(row)), row not in self.methods))
+        runs = [row for row in self.rows if row not in self.stage]
+        order = sorted(runs, key=lambda row: (len(self.needs(row)), row not in self.methods))
         with ThreadPoolExecutor(self.args.jobs) as pool:
             started: dict[tuple[str, int], Future] = {}
             for row in order:
@@ -190,7 +219,8 @@ class Table:
     def needs(self, row: str) -> list[str]:
         """Rows that train a stage this row starts with."""
         trained = stages(self.rows[row])
-        return [other for other in self.rows if other != row and self.rows[other] in trained]
+        others = (other for other in self.rows if other not in {row, *self.stage})
+        return [other for other in others if self.rows[other] != self.rows[row] and self.rows[other] in trained]
 
     def run_after(self, before: list[Future], row: str, seed: int) -> None:
         """Run a row when the runs it needs have finished."""
@@ -204,18 +234,33 @@ class Table:
         lines = [
             f'MiniCity, city {self.args.city}, shift {self.args.shift}, training seeds {" ".join(map(str, seeds))}: '
             'target mIoU (19 classes) of the last validation, in percent',
-            f'{"":<{self.width}}{"mIoU":>8}{"+-":>7}{"gain":>8}{"+-":>7}{"minutes":>9}   per seed',
+            f'{"":<{self.width}}{"mIoU":>8}{"+-":>7}{"gain":>8}{"+-":>7}{"minutes":>9}{"GB":>6}   per seed',
         ]
         for row in self.rows:
             scores = [self.score(row, seed) for seed in seeds]
             gains = [score - self.score(self.start[row], seed) for score, seed in zip(scores, seeds, strict=True)]
-            minutes = mean(self.stamp(row, seed)['seconds'] for seed in seeds) / 60
+            stamps = [self.stamp(row, seed) for seed in seeds]
+            minutes, memory = mean(stamp['seconds'] for stamp in stamps) / 60, max(s['memory'] for s in stamps)
             lines.append(
                 f'{row:<{self.width}}{mean(scores):8.2f}{_spread(scores):>7}{mean(gains):+8.2f}{_spread(gains):>7}'
-                f'{minutes:9.1f}   ' + ' '.join(f'{score:.2f}' for score in scores)
+                f'{minutes:9.1f}{memory:6.1f}   ' + ' '.join(f'{score:.2f}' for score in scores)
             )
         lines.append('minutes: of the own stage, beside another run on the same machine; +-: standard deviation')
+        lines.append('GB: the most memory that the process had when the stage ended')
+        lines.append(f'all stages, each once: {sum(self.seconds().values()) / 3600:.2f} hours of one thread')
         return '\n'.join(lines)
+
+    def seconds(self) -> dict[Path, float]:
+        """How long each stage of all runs took; of what several runs share, one."""
+        taken = {}
+        for row in self.rows:
+            for seed in self.args.seeds:
+                folder = self.work_dir(row, seed)
+                for output in json.loads((folder / OUTPUTS).read_text()).values():
+                    place = folder / next(iter(output.values()))
+                    place = (place if 'folder' in output else place.parent).resolve()
+                    taken[place] = json.loads((place / 'stamp.json').read_text())['seconds']
+        return taken
 
     def draw_sheet(self) -> Path:
         """Image, truth and every row's prediction for a few validation images."""

@@ -5,13 +5,15 @@
     python tools/convert_checkpoint.py ldbe gta5_source_only.pth gta5_source.pth
     python tools/convert_checkpoint.py daf_ida dg_s2c_model.pth daf_ida_synthia2city_16.pth
     python tools/convert_checkpoint.py depth_distribution model_9000.pth start.pth --discriminator model_D_9000.pth
+    python tools/convert_checkpoint.py hiast HIAST_final.pth hiast_gta2city.pth
     python tools/convert_checkpoint.py --hand-over configs/ldbe/gta2city_stage0_source.py iter_5000.pth source.pth
 
 ``ehtdi`` reads the two-head DeepLab-v2 files of EHTDI, PixMatch and MaxSquareLoss, ``ldbe`` the one-head files of CCM
 and LDBE; both read their start file DeepLab_resnet_pretrained_init. ``daf_ida`` reads the files of DAF's trainings,
 ``depth_distribution`` those of Depth Distribution's, and both their start, AdvEnt's DeepLab_resnet_pretrained_imagenet.
-The result is a plain network (backbone.*, decode_head.*, of two heads also auxiliary_head.*, of DAF neck.*, of Depth
-Distribution density_head.* and depth_head.*) that serves as ``--init STAGE=FILE``, as ``load_from`` and for tests.
+``hiast`` reads those of HIAST and IAST. The result is a plain network (backbone.*, decode_head.*, of two heads also
+auxiliary_head.*, of DAF neck.*, of Depth Distribution density_head.* and depth_head.*) that serves as ``--init
+STAGE=FILE``, as ``load_from`` and for tests.
 
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
 config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
@@ -43,6 +45,7 @@ HEADS = {
     'ldbe': {'decode_head': 2048},
     'daf_ida': {'decode_head': 2048},
     'depth_distribution': {'decode_head': 2048},
+    'hiast': {'decode_head': 2048},
 }
 
 

@@ -6,6 +6,7 @@ python tools/offline.py rank configs/daf_ida/minicity_stage2_isl.py last.pth --o
 python tools/offline.py class-stats CONFIG --out stats --domain target --label-dir labels
 python tools/offline.py fit-density configs/depth_distribution/minicity_stage1_uda.py --out mixtures
 python tools/offline.py density configs/depth_distribution/synthia2city_16_stage1_uda.py --mixtures 16 --out maps
+python tools/offline.py cache CONFIG --out FOLDER --format raw     # then train_dataloader.dataset.target.cache=FOLDER
 """
 
 import argparse
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.config import Config, DictAction
 
+from mmuda.datasets.cache import FORMATS, build_cache
 from mmuda.engine.recipe import prepare_data
 from mmuda.models.density import PUBLISHED
 from mmuda.offline import (
@@ -85,7 +87,11 @@ def parse_args() -> argparse.Namespace:
         '--mixtures', required=True, help=f'{", ".join(PUBLISHED)}, or the mixtures.json that fit-density wrote'
     )
 
-    for step in (labels, rank, stats, fit, maps):
+    cache = steps.add_parser('cache', help='decode and resize the training images once (needs the package lmdb)')
+    cache.add_argument('config', help='config file')
+    cache.add_argument('--format', choices=FORMATS, default='lossless', help='fastest to read, or smaller')
+
+    for step in (labels, rank, stats, fit, maps, cache):
         step.add_argument('--out', required=True, help='folder of the result')
         step.add_argument('--num-workers', type=int, default=2, help='processes that load files')
         step.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
@@ -100,6 +106,10 @@ def run(args: argparse.Namespace) -> None:
     if args.amp:
         cfg.model.precision = args.amp
     prepare_data(cfg)
+    if args.step == 'cache':
+        added = build_cache(cfg, args.out, fmt=args.format, num_workers=args.num_workers)
+        print(f'{args.out}: {added} images added')
+        return
     if args.step == 'class-stats':
         class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
         return
@@ -138,7 +148,7 @@ def main() -> None:
     try:
         with running(args):
             run(args)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f'error: {str(error).splitlines()[-1]}')  # of a loader's worker, the last line of its traceback
 
 

@@ -7,6 +7,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints 'Could not import O
 from mmuda.datasets.cityscapes import CityscapesDataset
 from mmuda.datasets.gta5 import GTA5Dataset
 from mmuda.datasets.mapillary import MapillaryDataset
+from mmuda.datasets.robotcar import RobotCarDataset
 from mmuda.datasets.samplers import Draw, DrawSampler
 from mmuda.datasets.source_target import SourceTargetDataset
 from mmuda.datasets.synthia import SYNTHIADataset
@@ -14,13 +15,17 @@ from mmuda.datasets.transforms import (
     DrawKeys,
     FitPad,
     GridSample,
+    HardClassCopyPaste,
     LoadDepth,
     LoadImage,
     LoadLabels,
     Pack,
     PillowResize,
+    RandomBrightnessContrast,
     RandomGaussianBlur,
+    RandomSizedCrop,
     ShortSideRandomScaleCrop,
+    StrongView,
     WeakStrongCrop,
 )
 
@@ -32,15 +37,20 @@ __all__ = [
     'FitPad',
     'GTA5Dataset',
     'GridSample',
+    'HardClassCopyPaste',
     'LoadDepth',
     'LoadImage',
     'LoadLabels',
     'MapillaryDataset',
     'Pack',
     'PillowResize',
+    'RandomBrightnessContrast',
     'RandomGaussianBlur',
+    'RandomSizedCrop',
+    'RobotCarDataset',
     'SYNTHIADataset',
     'ShortSideRandomScaleCrop',
     'SourceTargetDataset',
+    'StrongView',
     'WeakStrongCrop',
 ]

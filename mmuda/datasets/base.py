@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 
 from mmuda.datasets import layout
 from mmuda.datasets.classes import IGNORE, RawIds, id_table, metainfo
-from mmuda.datasets.transforms.loading import decode_depth, decode_ids
+from mmuda.datasets.transforms.loading import LoadImage, decode_depth, decode_ids
 
 DEPTH_KINDS = ('.png', '.npy')
 """Of depth maps in a ``depth_dir``, all of one kind."""
@@ -27,8 +27,8 @@ class DomainDataset(BaseDataset):
     A sub-class names its folders and says how a line of a list becomes a file. An item starts its pipeline as
     ``img_path``, ``image`` (the path below the image folder), ``name``, ``seg_map_path`` (with labels only),
     ``label_decoder`` (a label file's bytes and path -> raw ids), ``label_table`` (256 uint8, raw id -> class or 255),
-    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``depth_path`` (with depth only), ``depth_decoder`` (a
-    depth file's bytes and path -> centimetres), ``seg_fields`` and ``reduce_zero_label``.
+    ``label_map`` (the same for mmseg's own ``LoadAnnotations``), ``label_dir``, ``depth_path`` (with depth only),
+    ``depth_decoder`` (a depth file's bytes and path -> centimetres), ``seg_fields`` and ``reduce_zero_label``.
 
     Args:
         data_root: folder that holds all data sets, or this one; the default is described in
@@ -36,13 +36,14 @@ class DomainDataset(BaseDataset):
         split: ``train``, ``val``, ``test``, the path of a list file, or None for every file of the data set. An empty
             list file takes every file, too. A plain name uses the reference codes' list where the data set has one,
             else the published split shipped with this package, else every file of the split's folder.
-        classes: size of the class set (19, 16, 13 or 7).
+        classes: size of the class set (19, 16, 13, 9 or 7).
         with_labels: False leaves the data set's labels alone; their folder need not exist.
         label_dir: folder with an 8-bit PNG of train ids for every image, at the image's path below the image folder, as
             :mod:`mmuda.offline` writes them. These labels are read then, and the data set's own left alone.
         with_depth: True reads the depth map of every image, too.
         depth_dir: folder with a depth map for every image, at the image's path below the image folder: PNG or NPY, see
             :func:`decode_depth`. These are read then, in place of the data set's own, if it has any.
+        cache: folder of a :mod:`mmuda.datasets.cache`, from which images are read instead of being decoded.
         pipeline: transforms or their configs.
         test_mode: as in mmengine.
         indices: take only these items, or only the first so many.
@@ -73,6 +74,7 @@ class DomainDataset(BaseDataset):
         label_dir: str | None = None,
         with_depth: bool = False,
         depth_dir: str | None = None,
+        cache: str | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -101,7 +103,26 @@ class DomainDataset(BaseDataset):
             self.label_table = id_table(self.raw_ids, classes)
         else:
             self.label_table = np.arange(256, dtype=np.uint8)
+        if cache is not None:
+            self._read_from(cache)
         self.label_map = {raw: int(new) for raw, new in enumerate(self.label_table) if raw != new}
+
+    @property
+    def cache_name(self) -> str:
+        """The data set's name in the keys of a cache."""
+        return self.folders[0]
+
+    def _read_from(self, cache: str) -> None:
+        """Let every step that loads images take them from a cache."""
+        from mmuda.datasets.cache import CachedImage, resize_of  # which builds data sets
+
+        steps = self.pipeline.transforms
+        if not steps or not isinstance(steps[0], LoadImage):
+            raise ValueError(f'cache={cache!r} takes the place of mmuda.LoadImage: the pipeline has to begin with it.')
+        cached = steps[0] = CachedImage(cache, self.cache_name, resize_of(self.pipeline))
+        for step in steps:
+            if hasattr(step, 'load_image'):
+                step.load_image = cached
 
     @property
     def label_decoder(self) -> Callable[[bytes, str], np.ndarray]:
@@ -226,6 +247,7 @@ class DomainDataset(BaseDataset):
             'label_decoder': self.label_decoder if self.label_dir is None else self._decode_stored,
             'label_table': self.label_table,
             'label_map': self.label_map,
+            'label_dir': self.label_dir,
             'depth_decoder': self.depth_decoder,
             'reduce_zero_label': self.reduce_zero_label,
             'seg_fields': [],

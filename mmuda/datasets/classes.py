@@ -85,6 +85,12 @@ MAPILLARY_IDS = RawIds(
 )
 """Mapillary Vistas v1.2, 66 ids. Terrain is *flat* here, but *nature* in Cityscapes (DAF+IDA spec 2.2)."""
 
+ROBOTCAR_IDS = RawIds(
+    train={},
+    own={9: _groups((1,), (2,), (3,), (4,), (5,), (6,), (7,), (10,), (11, 12, 13, 14, 17))},
+)
+"""Oxford RobotCar; 11 to 14 and 17 are kinds of road (HIAST spec 2.2)."""
+
 TRAIN_IDS = RawIds(train={train: train for train in range(19)})
 """Files that already hold train ids (Cityscapes' ``labelTrainIds``)."""
 
@@ -112,6 +118,21 @@ CLASS_SETS = {
     19: _keep(*range(19)),
     16: _keep(0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),  # the SYNTHIA task
     13: _keep(0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18),  # its scoring subset: no wall, fence, pole
+    9: ClassSet(  # the RobotCar task (HIAST spec 2.2)
+        names=(
+            'sky',
+            'person',
+            'two-wheel',
+            'automobile',
+            'traffic sign',
+            'traffic light',
+            'building',
+            'sidewalk',
+            'road',
+        ),
+        palette=tuple(_CITYSCAPES[i][1] for i in (10, 11, 18, 13, 7, 6, 2, 1, 0)),
+        members=((10,), (11, 12), (17, 18), (13, 14, 15), (7,), (6,), (2,), (1,), (0,)),
+    ),
     7: ClassSet(  # Cityscapes' categories
         names=('flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle'),
         palette=tuple(_CITYSCAPES[i][1] for i in (0, 2, 5, 8, 10, 11, 13)),

@@ -15,6 +15,7 @@ import fcntl
 import gc
 import json
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -252,8 +253,8 @@ class Recipe:
                 artifact: {'file': os.path.relpath(path, stage.work_dir), 'sha256': file_hash(path)}
                 for artifact, path in stage.output.items()
             }
-            finished = {'status': 'done', 'seconds': time.time() - began, 'outputs': outputs, **measured}
-            write_whole(stage.stamp_file, json.dumps(identity | finished, indent=1))
+            finished = {'status': 'done', 'seconds': time.time() - began, 'memory': _peak_memory(), 'outputs': outputs}
+            write_whole(stage.stamp_file, json.dumps(identity | finished | measured, indent=1))
 
     def _write_outputs(self) -> None:
         """Say where what each stage hands over lies, for a stage may have been given or found elsewhere."""
@@ -338,6 +339,13 @@ def _outputs(stage: Stage, stamp_file: Path, stamp: dict) -> dict[str, str]:
         if (path / MANIFEST if artifact == 'folder' else path).is_file()
     }
     return there if stage.hands_over[0] in there else {}
+
+
+def _peak_memory() -> float:
+    """The most memory that this process ever had, on the device if there is one, in GB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def _free_memory() -> None:

@@ -28,6 +28,7 @@ _NOT_STAMPED = (
     'pin_memory',
     'keep',
     'launcher',
+    'cache',
     'model_wrapper_cfg',
 )
 

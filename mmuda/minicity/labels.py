@@ -1,4 +1,4 @@
-"""The label table, as far as MiniCity draws it: names, ids in Cityscapes, SYNTHIA and Mapillary, colours."""
+"""The label table, as far as MiniCity draws it: names, ids in Cityscapes, SYNTHIA, Mapillary and RobotCar, colours."""
 
 import numpy as np
 
@@ -79,15 +79,34 @@ _MAPILLARY = {
     'ego vehicle': 64,
 }
 
+# The published ids of Oxford RobotCar, as far as its nine classes tell; what has none is 0.
+_ROBOTCAR = {
+    'sky': 1,
+    'person': 2,
+    'rider': 2,
+    'motorcycle': 3,
+    'bicycle': 3,
+    'car': 4,
+    'truck': 4,
+    'bus': 4,
+    'traffic sign': 5,
+    'traffic light': 6,
+    'building': 7,
+    'sidewalk': 10,
+    'road': 11,
+}
+
 RAW_ID = {name: raw for name, (raw, _, _) in _TABLE.items()}
 CLASSES = tuple(name for name, (_, train, _) in _TABLE.items() if train != IGNORE)
 
 TRAIN_ID = np.full(256, IGNORE, np.uint8)  # raw id -> train id
 SYNTHIA_ID = np.zeros(256, np.uint8)  # raw id -> SYNTHIA class id
 MAPILLARY_ID = np.full(256, 65, np.uint8)  # raw id -> Mapillary class id
+ROBOTCAR_ID = np.zeros(256, np.uint8)  # raw id -> RobotCar class id
 PALETTE = np.zeros((256, 3), np.uint8)  # raw id -> RGB
 MAPILLARY_PALETTE = np.zeros((256, 3), np.uint8)  # Mapillary class id -> RGB
 for _name, (_raw, _train, _colour) in _TABLE.items():
     TRAIN_ID[_raw], SYNTHIA_ID[_raw], PALETTE[_raw] = _train, _SYNTHIA.get(_name, 0), _colour
+    ROBOTCAR_ID[_raw] = _ROBOTCAR.get(_name, 0)
     if _name in _MAPILLARY:
         MAPILLARY_ID[_raw], MAPILLARY_PALETTE[_MAPILLARY[_name]] = _MAPILLARY[_name], _colour

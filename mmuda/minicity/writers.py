@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from .labels import MAPILLARY_ID, MAPILLARY_PALETTE, PALETTE, SYNTHIA_ID, TRAIN_ID
+from .labels import MAPILLARY_ID, MAPILLARY_PALETTE, PALETTE, ROBOTCAR_ID, SYNTHIA_ID, TRAIN_ID
 from .render import View
 
 Picture = Image.Image | np.ndarray
@@ -91,6 +91,15 @@ def _mapillary_files(view: View, stream: str, index: int) -> dict[str, Image.Ima
     }
 
 
+def _robotcar_files(view: View, stream: str, index: int) -> dict[str, Image.Image]:
+    if stream == 'train':  # its drives have no labels
+        return {f'RobotCar/train/2014-11-25-09-18-32-{index:06d}.png': Image.fromarray(view.image)}
+    label = np.full((*view.label.shape, 4), 255, np.uint8)
+    label[..., :3] = np.take(ROBOTCAR_ID, view.label)[..., None]
+    name = f'2014-12-16-18-44-24-{index:06d}.png'
+    return {f'RobotCar/val/{name}': Image.fromarray(view.image), f'RobotCar/anno/{name}': Image.fromarray(label)}
+
+
 def _no_lists(counts: dict[str, int]) -> dict[str, str]:
     return {}
 
@@ -115,5 +124,6 @@ LAYOUTS = {
     'cityscapes': Layout('cityscapes', ('train', 'val'), _cityscapes_files, _cityscapes_lists),
     'cityscapes_depth': Layout('cityscapes', ('val',), _cityscapes_depth_files, _no_lists),
     'mapillary': Layout('mapillary', ('train', 'val'), _mapillary_files, _no_lists),
+    'robotcar': Layout('RobotCar', ('train', 'val'), _robotcar_files, _no_lists),
     'synthia': Layout('SYNTHIA', ('source',), _synthia_files, _synthia_lists),
 }

@@ -53,7 +53,7 @@ def class_statistics(
     if dataset is None:
         raise ValueError(f'train_dataloader.dataset has no {domain} to count classes of; choose the other domain')
     pipeline = [LoadLabels(same_size=False), _CountClasses()]
-    settings = dict(with_labels=True, pipeline=pipeline, test_mode=True)
+    settings = dict(with_labels=True, cache=None, pipeline=pipeline, test_mode=True)
     if label_dir is not None:
         settings['label_dir'] = str(label_dir)
     images = DATASETS.build(dict(dataset) | settings)

@@ -218,7 +218,7 @@ def target_images(cfg: Config, **settings: Any) -> DomainDataset:
     target = cfg.train_dataloader.dataset.get('target')
     if target is None:
         raise ValueError(f'{cfg.filename}: train_dataloader.dataset has no target to label; take a config that has one')
-    changes = dict(with_labels=False, label_dir=None, pipeline=cfg.test_pipeline, test_mode=True)
+    changes = dict(with_labels=False, label_dir=None, cache=None, pipeline=cfg.test_pipeline, test_mode=True)
     return DATASETS.build(dict(target) | changes | settings)
 
 

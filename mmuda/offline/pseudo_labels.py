@@ -13,13 +13,13 @@ torch's soft-max depend on its number of threads: to compare runs, give each the
 
 import io
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from mmengine import fileio
 from mmengine.config import Config
 from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.logging import print_log
@@ -29,7 +29,6 @@ from torch import Tensor
 from mmuda import __version__
 from mmuda.datasets.base import DomainDataset, stored_label
 from mmuda.datasets.classes import IGNORE
-from mmuda.datasets.transforms.loading import decode_ids
 from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.offline import manifest
 from mmuda.offline.predictions import Predictions, load_model, target_images
@@ -73,7 +72,8 @@ def write_pseudo_labels(
     Returns:
         The manifest: ``kind``, ``files``, ``count``, ``checkpoint`` (hash), ``selector``, ``bn_mode``, ``config`` (hash
         of model and pipeline), ``classes``, ``code`` (hash), ``version``, the selector's report, and for each class the
-        selected ``pixels`` and their share of all pixels (``coverage``).
+        selected ``pixels``, their share of all pixels (``coverage``) and their ``confidence``
+        (:func:`class_confidence`); ``pixels_by_image`` has each file's selected pixels, class by class.
 
     Raises:
         ValueError: A setting, checkpoint or image is wrong, or ``out`` holds something else.
@@ -96,12 +96,13 @@ def write_pseudo_labels(
             manifest.write(out / _CACHE, job, 'job.json')
         barrier()  # no scores without the job that they belong to
         _look(predictions, chosen, len(job['classes']))
-        pixels = _label(predictions, chosen, out, job['files'])
+        pixels, sums = _label(predictions, chosen, out, job['files'])
         barrier()
         if is_main_process():
             if bn_mode == 'batch':
                 _save(predictions.running_statistics(passes=2 if chosen.looks else 1), out / STATISTICS)
-            manifest.write(out, job | chosen.report() | _count(pixels, job['classes']))
+            statistics = _count(pixels, job['classes']) | _by_image(pixels, sums, chosen, job['classes'])
+            manifest.write(out, job | chosen.report() | statistics)
     if is_main_process() and not keep_scores:
         shutil.rmtree(out / _CACHE, ignore_errors=True)  # perhaps left by a run that was killed right here
     barrier()
@@ -140,18 +141,23 @@ def _look(predictions: Predictions, selector: Selector, num_classes: int) -> Non
         selector.merge()
 
 
-def _label(predictions: Predictions, selector: Selector, out: Path, files: list[str]) -> Tensor:
-    """Write this process's labels; returns how often all processes' labels hold each id (256,)."""
-    there = [index for index in predictions.mine if (out / files[index]).is_file()]
-    missing = sorted(set(predictions.mine).difference(there))
-    pixels = torch.zeros(256, dtype=torch.int64)
-    labels = ((out / files[scores.index], selector.select(scores), selector) for scores in predictions.stream(missing))
-    for counts in progress(in_threads(_write_label, labels), len(missing), 'pseudo-labels, writing'):
-        pixels += counts
-    for counts in in_threads(_count_label, ((out / files[index],) for index in there)):
-        pixels += counts
+def _label(predictions: Predictions, selector: Selector, out: Path, files: list[str]) -> tuple[Tensor, Tensor]:
+    """Write this process's labels.
+
+    Returns:
+        How often each of all processes' labels holds each id, (count, 256) int64, and the sums of these pixels'
+        confidences (count, 256) float64.
+    """
+    pixels = torch.zeros(len(files), 256, dtype=torch.int64)
+    sums = torch.zeros(len(files), 256, dtype=torch.float64)
+    mine = predictions.mine
+    labels = ((out / files[scores.index], *selector.select(scores), selector) for scores in predictions.stream(mine))
+    written = progress(in_threads(write_and_count, labels), len(mine), 'pseudo-labels, writing')
+    for index, (counted, summed) in zip(mine, written, strict=True):
+        pixels[index], sums[index] = counted, summed
     all_reduce(pixels, op='sum')
-    return pixels
+    all_reduce(sums, op='sum')
+    return pixels, sums
 
 
 def write_label(path: Path, label: np.ndarray) -> None:
@@ -159,22 +165,46 @@ def write_label(path: Path, label: np.ndarray) -> None:
     write_whole(path, cv2.imencode('.png', label)[1].tobytes())
 
 
-def _write_label(path: Path, label: Tensor, selector: Selector) -> Tensor:
+def write_and_count(path: Path, label: Tensor, conf: Tensor, selector: Selector) -> tuple[Tensor, Tensor]:
+    """Finish a label and write it unless it is there; count its ids (256,), sum up their confidences (256,) float64."""
     array = selector.finish(label.cpu().numpy())
-    write_label(path, array)
-    return _histogram(array)
+    if not path.is_file():
+        write_label(path, array)
+    ids, conf = array.ravel(), conf.cpu().numpy().ravel()
+    return torch.from_numpy(np.bincount(ids, minlength=256)), torch.from_numpy(np.bincount(ids, conf, minlength=256))
 
 
-def _count_label(path: Path) -> Tensor:
-    return _histogram(decode_ids(fileio.get(path), str(path)))
+def class_confidence(pixels: Tensor, sums: Tensor, batches: Sequence[Sequence[int]]) -> Tensor:
+    """A running mean of the selected pixels' confidence, by class: what is low is a hard class (HIAST spec 6.1).
+
+    The first batch with pixels of a class gives their mean; each further one counts 0.01.
+
+    Args:
+        pixels: Selected pixels of each image and class, (count, C).
+        sums: Sums of their confidences, (count, C) float64.
+        batches: The images in the order in which they count.
+
+    Returns:
+        (C,) float64; 0 for a class that is never selected.
+    """
+    found = torch.zeros(pixels.shape[1], dtype=torch.float64)
+    for batch in batches:
+        count = pixels[batch].sum(0)
+        new = sums[batch].sum(0) / count
+        found = torch.where(count == 0, found, torch.where(found == 0, new, 0.99 * found + 0.01 * new))
+    return found
 
 
-def _histogram(label: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.bincount(label.ravel(), minlength=256))
+def _by_image(pixels: Tensor, sums: Tensor, selector: Selector, classes: list[str]) -> dict:
+    """What copy-paste draws by, for the manifest."""
+    pixels, sums = pixels[:, : len(classes)], sums[:, : len(classes)]
+    confidences = class_confidence(pixels, sums, selector.batches(len(pixels))).tolist()
+    return {'confidence': dict(zip(classes, confidences, strict=True)), 'pixels_by_image': pixels.tolist()}
 
 
 def _count(pixels: Tensor, classes: list[str]) -> dict:
     """Pixels and share of each class, for the manifest and the log."""
+    pixels = pixels.sum(0)
     selected, total = dict(zip(classes, pixels.tolist(), strict=False)), max(int(pixels.sum()), 1)
     coverage = {name: count / total for name, count in selected.items()}
     shares = ', '.join(f'{name} {100 * share:.2f}' for name, share in coverage.items())

@@ -1,10 +1,13 @@
 """Order statistics of the confidences of every class over a whole data set, exact and in bounded memory."""
 
+import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
 
 BINS = 65536
+HALF_VALUES = 15361
+"""How many numbers from 0 to 1 half precision has. Their bit patterns, from 0 on, are in their order."""
 
 
 class ClassQuantiles:
@@ -89,3 +92,51 @@ class ClassQuantiles:
     def _window_key(self) -> Tensor:
         """Key of the value at each class's rank (C,)."""
         return (self.upto <= self.ranks).sum(1) - 1
+
+
+def half_counts(conf: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """How often each class takes each half-precision value: all that exact quantiles of such values need.
+
+    Args:
+        conf: Confidences of any shape, float32 in [0, 1]; rounded to nearest.
+        label: Their classes, of the same shape, integers below ``num_classes``.
+        num_classes: C.
+
+    Returns:
+        (C, :data:`HALF_VALUES`) int32.
+    """
+    key = conf.flatten().half().view(torch.int16).int().add_(label.flatten().int(), alpha=HALF_VALUES)
+    counts = torch.zeros(num_classes * HALF_VALUES, dtype=torch.int32, device=conf.device)
+    return counts.index_add_(0, key, torch.ones_like(key)).view(num_classes, HALF_VALUES)
+
+
+def half_quantiles(counts: np.ndarray, share: np.ndarray, extra: np.ndarray | None = None) -> np.ndarray:
+    """``np.quantile(values, share)`` of every class, bit by bit, from the counts of its values.
+
+    Args:
+        counts: (C, :data:`HALF_VALUES`), see :func:`half_counts`.
+        share: Wanted quantile of each class, (C,) float64.
+        extra: One more value of each class, (C,) float64 of any precision.
+
+    Returns:
+        (C,) float64; infinity for a class without any value.
+    """
+    values = np.arange(HALF_VALUES, dtype=np.uint16).view(np.float16).astype(np.float64)
+    upto = counts.cumsum(1)
+    total = upto[:, -1]
+    if extra is not None:
+        smaller = np.take_along_axis(upto, np.searchsorted(values, extra)[:, None] - 1, 1)[:, 0]  # of the values
+        smaller = np.where(extra <= 0, 0, smaller)
+        total = total + 1
+
+    def at(rank: np.ndarray) -> np.ndarray:
+        own = rank if extra is None else rank - (rank > smaller)
+        found = values[np.minimum((upto <= own[:, None]).sum(1), HALF_VALUES - 1)]
+        return found if extra is None else np.where(rank == smaller, extra, found)
+
+    position = share * np.maximum(total - 1, 0)
+    below = np.floor(position).astype(np.int64)
+    low, high = at(below), at(np.minimum(below + 1, np.maximum(total - 1, 0)))
+    weight = position - below
+    found = np.where(weight >= 0.5, high - (high - low) * (1 - weight), low + (high - low) * weight)  # as numpy rounds
+    return np.where(total == 0, np.inf, found)

@@ -7,26 +7,37 @@ images and putting them in the order of their numbers. After that :meth:`Selecto
 image, so that labels depend neither on the number of processes nor on who labels what.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object, all_reduce
 from torch import Tensor
 
 from mmuda.datasets.classes import IGNORE
 from mmuda.offline.predictions import Scores
-from mmuda.offline.quantiles import ClassQuantiles
+from mmuda.offline.quantiles import HALF_VALUES, ClassQuantiles, half_counts, half_quantiles
 from mmuda.offline.regions import areas_by_frequency, drop_small_regions
 
 _BAND = 8192  # pixels: what a CPU computes of so many stays in its cache; a multiple of every vector length
 
 
+@dataclass(kw_only=True)
 class Selector:
-    """One way to choose pixels. Sub-classes are data classes whose fields are the settings."""
+    """One way to choose pixels. Sub-classes are data classes whose fields are the settings.
 
-    looks: int = 0
+    Args:
+        seed: Of the order in which running values follow the images (:meth:`batches`); None is the data set's order.
+        batch_size: How many images make one step of such a value.
+    """
+
+    seed: int | None = 0
+    batch_size: int = 2
+
+    looks = 0
     """How often :meth:`observe` must see every image before the first is labelled."""
 
     def start(self, num_classes: int, device: torch.device | str) -> None:
@@ -43,9 +54,16 @@ class Selector:
     def merge(self) -> None:
         """End a look: unite what all processes have observed. Called on every process."""
 
-    def select(self, scores: Scores) -> Tensor:
-        """Label one image: (H, W) uint8 on the scores' device, at label size, 255 = not selected."""
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
+        """Label one image: (H, W) uint8 on the scores' device, 255 = not selected, and the confidences (H, W)."""
         raise NotImplementedError
+
+    def batches(self, count: int) -> list[list[int]]:
+        """The images 0 to ``count`` - 1 in the order of running values, in groups of ``batch_size``; the last may be
+        smaller."""
+        # RandomState: numpy promises its stream never changes
+        order = range(count) if self.seed is None else np.random.RandomState(self.seed).permutation(count).tolist()
+        return [list(order[start : start + self.batch_size]) for start in range(0, count, self.batch_size)]
 
     def finish(self, label: np.ndarray) -> np.ndarray:
         """What is left to do to a selected label (H, W) uint8, on the host; called in the threads that write."""
@@ -65,7 +83,7 @@ class FixedThreshold(Selector):
     """Selects pixels of at least one confidence, the same for all classes.
 
     Args:
-        threshold: Smallest probability that is selected.
+        threshold: Smallest probability that is selected; 0 selects every pixel.
         at: Size of the labels: ``'labels'``, that of the image file, or ``'network'``, that of the network's input.
         min_area: Fewest pixels of a region, for each class, below which none of its pixels is selected (Depth
             Distribution spec 6.2); or ``dict(frequency=[of each class], low=, high=)`` for
@@ -77,7 +95,8 @@ class FixedThreshold(Selector):
     min_area: Sequence[int] | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        _check_share('threshold', self.threshold)
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f'selector.threshold={self.threshold}: give a probability, 0 to 1')
         if self.at not in ('labels', 'network'):
             raise ValueError(f"selector.at={self.at!r}: choose 'labels' or 'network'")
         if isinstance(self.min_area, Mapping):
@@ -90,10 +109,10 @@ class FixedThreshold(Selector):
         if self.min_area is not None and len(self.min_area) != num_classes:
             raise ValueError(f'selector.min_area has {len(self.min_area)} numbers, the network {num_classes} classes')
 
-    def select(self, scores: Scores) -> Tensor:
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
         """See the class."""
         conf, label = confidence(scores.at_label() if self.at == 'labels' else scores.at_input())
-        return label.masked_fill_(conf < self.threshold, IGNORE)
+        return label.masked_fill_(conf < self.threshold, IGNORE), conf
 
     def finish(self, label: np.ndarray) -> np.ndarray:
         """Drop small regions."""
@@ -150,10 +169,10 @@ class ClassBalanced(Selector):
         """Ascending rank, from 0, of the smallest of the top share of ``count`` values."""
         return max(count - max(int(count * self.prop), 1), 0)
 
-    def select(self, scores: Scores) -> Tensor:
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
         """See the class."""
         conf, label = confidence(scores.at_label())
-        return label.masked_fill_(conf < self.thresholds[label.int()], IGNORE)
+        return label.masked_fill_(conf < self.thresholds[label.int()], IGNORE), conf
 
     def report(self) -> dict[str, Any]:
         """Thresholds, and from how many confidences each was taken; None for a class that is never predicted."""
@@ -201,7 +220,7 @@ class GlobalLocal(ClassBalanced):
             return 0
         return super().rank(count)
 
-    def select(self, scores: Scores) -> Tensor:
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
         """See the class."""
         logits = scores.at_label()  # (C, H, W)
         conf, label = _empty_maps(logits)
@@ -213,10 +232,152 @@ class GlobalLocal(ClassBalanced):
         if self.rule == 'own_class':
             keep = conf > self.thresholds.index_select(0, label.int())
         keep |= conf > conf.kthvalue(self.rank(conf.numel()) + 1).values
-        return label.masked_fill_(~keep, IGNORE).view(logits.shape[1:])
+        shape = logits.shape[1:]
+        return label.masked_fill_(~keep, IGNORE).view(shape), conf.view(shape)
 
 
-SELECTORS = {selector.__name__: selector for selector in (FixedThreshold, ClassBalanced, GlobalLocal)}
+@dataclass(kw_only=True)
+class InstanceAdaptive(Selector):
+    """HIAST's rule: per-class thresholds that follow the images, and select a smaller share of hard classes (spec 6.1).
+
+    With V_c the confidences of a batch's pixels of class c, in half precision, and the threshold itself::
+
+        t_c       = quantile of V_c at 1 - alpha * threshold_c ^ gamma
+        threshold = beta * threshold + (1 - beta) * t         (before the first batch 0.9; from 1 on 0.999)
+
+    A batch's pixels are selected by the threshold after that very batch, at network-input size. The paper speaks of
+    single images; its numbers are those of batches of two.
+
+    Each process counts its images' half-precision values, of which there are few; the recursion over all images in
+    their order is then a matter of seconds, and every process does all of it.
+
+    Args:
+        alpha: Largest share of a class that is selected.
+        beta: The old threshold's share of the new one.
+        gamma: How much smaller the share gets where the threshold is low.
+    """
+
+    alpha: float = 0.5
+    beta: float = 0.9
+    gamma: float = 8.0
+
+    looks = 1
+
+    def __post_init__(self) -> None:
+        _check_share('alpha', self.alpha)
+        if not 0 <= self.beta < 1:
+            raise ValueError(f'selector.beta={self.beta}: give a share of 0 or more, below 1')
+
+    def start(self, num_classes: int, device: torch.device | str) -> None:
+        """Start counting."""
+        self.device = device
+        self.counts: dict[int, bytes] = {}  # image -> its counts, packed: some tens of kB
+
+    def observe(self, scores: Scores) -> None:
+        """Count one image's confidences."""
+        counts = half_counts(*confidence(scores.at_input()), scores.logits.shape[1])
+        self.counts[scores.index] = zlib.compress(counts.cpu().numpy(), level=1)
+
+    def merge(self) -> None:
+        """Follow the images."""
+        counts = {index: packed for own in all_gather_object(self.counts) for index, packed in own.items()}
+        self.trajectory: list[np.ndarray] = []  # after each batch: (C,) float64
+        self.floors = torch.empty(len(counts), len(_unpacked(counts[0])), device=self.device)
+        threshold = np.full(self.floors.shape[1], 0.9)
+        for batch in self.batches(len(counts)):
+            threshold = self.step(threshold, sum(_unpacked(counts[index]) for index in batch))
+            self.trajectory.append(threshold)
+            self.floors[batch] = at_least(threshold).to(self.device)
+
+    def step(self, threshold: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The thresholds (C,) float64 after a batch with counts (C, V), given those before it."""
+        found = half_quantiles(counts, 1 - self.alpha * threshold**self.gamma, threshold).astype(np.float32)
+        threshold = self.beta * threshold + (1 - self.beta) * found  # the second product in float32
+        return np.where(threshold >= 1, 0.999, threshold)
+
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        conf, label = confidence(scores.at_input())
+        return label.masked_fill_(conf < self.floors[scores.index][label.int()], IGNORE), conf
+
+    def report(self) -> dict[str, Any]:
+        """The thresholds at the end and after each batch."""
+        trajectory = [threshold.tolist() for threshold in self.trajectory]
+        return {'thresholds': trajectory[-1], 'threshold_after_batch': trajectory}
+
+
+@dataclass(kw_only=True)
+class HalfClassBalanced(Selector):
+    """CBST as HIAST's code has it (spec 6.1): :class:`ClassBalanced` on half-precision values of a part of the pixels.
+
+    The threshold of a class is the interpolated quantile of every ``stride``-th value, counted in row-major order from
+    the first pixel of each batch, at network-input size. Rounding can make it 1, which selects nothing.
+
+    Args:
+        prop: Share of each class, in (0, 1].
+        stride: See above.
+    """
+
+    prop: float = 0.2
+    stride: int = 4
+
+    looks = 2
+
+    def __post_init__(self) -> None:
+        _check_share('prop', self.prop)
+        if self.stride < 1:
+            raise ValueError(f'selector.stride={self.stride}: give a number above 0')
+
+    def start(self, num_classes: int, device: torch.device | str) -> None:
+        """Make ready for the first look, which only counts the pixels of each class."""
+        self.device = device
+        self.pixels: dict[int, Tensor] = {}  # image -> (C,)
+        self.before: dict[int, Tensor] | None = None  # image -> (C,): pixels of its batch that come first
+        self.counts = torch.zeros(num_classes, HALF_VALUES, dtype=torch.int64, device=device)
+
+    def observe(self, scores: Scores) -> None:
+        """Count one image's pixels or, in the second look, confidences."""
+        conf, label = confidence(scores.at_input())
+        conf, label, classes = conf.flatten(), label.flatten(), len(self.counts)
+        pixels = torch.bincount(label, minlength=classes)
+        if self.before is None:
+            self.pixels[scores.index] = pixels.cpu()
+            return
+        label, order = label.sort(stable=True)
+        first = pixels.cumsum(0) - pixels - self.before[scores.index].to(self.device)
+        number = torch.arange(len(label), device=self.device) - first[label.int()]  # of the pixel among its class's
+        counted = number % self.stride == 0
+        self.counts += half_counts(conf[order][counted], label[counted], classes)
+
+    def merge(self) -> None:
+        """Find where each image begins in its batch; then the thresholds."""
+        if self.before is not None:
+            all_reduce(self.counts, op='sum')
+            found = half_quantiles(self.counts.cpu().numpy(), np.full(len(self.counts), 1 - self.prop))
+            self.thresholds = at_least(found).to(self.device)
+            return
+        pixels = {index: count for own in all_gather_object(self.pixels) for index, count in own.items()}
+        self.before = {}
+        for batch in self.batches(len(pixels)):
+            passed = torch.zeros_like(pixels[0])
+            for index in batch:
+                self.before[index] = passed
+                passed = passed + pixels[index]
+
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        conf, label = confidence(scores.at_input())
+        return label.masked_fill_(conf < self.thresholds[label.int()], IGNORE), conf
+
+    def report(self) -> dict[str, Any]:
+        """Thresholds; None for a class that is never predicted."""
+        return {'thresholds': [value if value < float('inf') else None for value in self.thresholds.tolist()]}
+
+
+SELECTORS = {
+    selector.__name__: selector
+    for selector in (FixedThreshold, ClassBalanced, GlobalLocal, InstanceAdaptive, HalfClassBalanced)
+}
 
 
 def build_selector(config: dict) -> Selector:
@@ -230,9 +391,12 @@ def build_selector(config: dict) -> Selector:
     if name not in SELECTORS:
         raise ValueError(f'selector.type={name!r}: choose one of {", ".join(SELECTORS)}')
     try:
-        return SELECTORS[name](**settings)
+        selector = SELECTORS[name](**settings)
     except TypeError as error:
         raise ValueError(f'selector {name}: {str(error).partition(") ")[2] or error}') from error
+    if selector.batch_size < 1:
+        raise ValueError(f'selector.batch_size={selector.batch_size}: give a number above 0')
+    return selector
 
 
 # ---------------------------------------------------------------------------------------------- probabilities
@@ -277,6 +441,17 @@ def confidence(logits: Tensor) -> tuple[Tensor, Tensor]:
     for band, prob in probabilities(logits):
         conf[band], label[band] = top_class(prob)
     return conf.view(logits.shape[1:]), label.view(logits.shape[1:])
+
+
+def at_least(limits: np.ndarray) -> Tensor:
+    """The float32 numbers that are not below float64 limits just as float64 numbers are not: rounded up."""
+    rounded = limits.astype(np.float32)
+    return torch.from_numpy(np.where(rounded < limits, np.nextafter(rounded, np.float32(np.inf)), rounded))
+
+
+def _unpacked(counts: bytes) -> np.ndarray:
+    """Counts (C, V) int32."""
+    return np.frombuffer(zlib.decompress(counts), np.int32).reshape(-1, HALF_VALUES)
 
 
 def _empty_maps(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Weights of other layouts by our names: ``backbone.*``, ``decode_head.*`` and so on."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -41,6 +41,12 @@ _DENSITY_DEPTH = (
     (re.compile(r'^enc5_([123])\.(.+)$'), r'depth_head.conv\1.\2'),
 )
 
+# HIAST and IAST: a ResNet by mmseg's names; a further branch, `representation`, leads nowhere (HIAST spec 3.3).
+_HIAST = (
+    (re.compile(r'^(?:seg_model\.)?backbone\.(?!fc\.)(.+)$'), r'backbone.\1'),
+    (re.compile(r'^(?:seg_model|decoder)\.aspp\.conv2d_list\.(.+)$'), r'decode_head.convs.\1'),
+)
+
 
 class NetworkWeights(NamedTuple):
     """What :func:`network_state` found.
@@ -63,7 +69,7 @@ def network_state(checkpoint: Mapping[str, Any], prefer: str = 'ema') -> Network
     or without ``module.``; EHTDI's hold the average under ``shadow``) and their start file
     ``DeepLab_resnet_pretrained_init`` (``Scale.*``; its 21-class ``layer5`` is dropped). Ports whose ``layer5`` sees
     the features of ``layer6``, or has none beside it, are those with one head (CCM, LDBE). DAF's has a depth branch,
-    Depth Distribution's a density and a depth head.
+    Depth Distribution's a density and a depth head. HIAST's and IAST's checkpoints are known by ``aspp.conv2d_list``.
 
     Args:
         checkpoint: A state dict, or a dict that holds one as ``state_dict``, ``model_state_dict`` or ``model``.
@@ -97,20 +103,23 @@ def _recognise(tensors: Mapping[str, Any], prefer: str) -> tuple[str, dict[str, 
         if any(key.startswith(prefix) for key in tensors):
             own = {key: key[len(prefix) :] for key in tensors if key.startswith(prefix)}
             return f'mmuda ({prefix.split(".")[0]})', own
+    if any('.aspp.conv2d_list.' in key for key in tensors):
+        return 'HIAST', _renamed(tensors, _HIAST)
     if any(key.startswith('backbone.') for key in tensors):
         return 'mmseg', {key: key for key in tensors if key.startswith(_NETWORK)}
-    kind, patterns = '', _DEEPLAB
+    kind, rules = '', _DEEPLAB
     if 'enc5_1.weight' in tensors:
-        kind, patterns = ', density and depth', _DENSITY_DEPTH
+        kind, rules = ', density and depth', _DENSITY_DEPTH
     elif _has_one_head(tensors):
-        kind, patterns = ', one head', _ONE_HEAD
-    names = {}
-    for key in tensors:
-        plain = key.removeprefix('Scale.')
-        for pattern, ours in patterns:
-            if pattern.match(plain) and not (plain != key and plain.startswith('layer5.')):
-                names[key] = pattern.sub(ours, plain)
+        kind, rules = ', one head', _ONE_HEAD
+    plain = {key.removeprefix('Scale.'): key for key in tensors if not key.startswith('Scale.layer5.')}
+    names = {plain[key]: ours for key, ours in _renamed(plain, rules).items()}
     return f'DeepLab-v2 port{kind}', names
+
+
+def _renamed(keys: Iterable[str], rules: Sequence[tuple[re.Pattern, str]]) -> dict[str, str]:
+    """Our name of every key that a rule knows."""
+    return {key: rule.sub(ours, key) for key in keys for rule, ours in rules if rule.match(key)}
 
 
 def _has_one_head(tensors: Mapping[str, Any]) -> bool:

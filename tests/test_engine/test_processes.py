@@ -39,6 +39,10 @@ CROPS = {
 
 
 def batch(cfg: Config, numbers: Iterator[int]) -> dict:
+    if cfg.model.type == 'mmuda.HIAST':  # noise, half of whose pixels carry a label: means over pixels are over samples
+        views = torch.stack([torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(n)) for n in numbers])
+        label = torch.tensor([3, 255]).repeat_interleave(48).expand(len(views), 64, 96)
+        return {'target': dict(image=views[:, 0], strong=views[:, 1], label=label)}
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     data = default_collate([dataset[number] for number in numbers])
     for domain in data.values():
@@ -79,6 +83,11 @@ def ldbe(load) -> Config:
     """With the truth in the place of pseudo-labels."""
     crop = {f'train_dataloader.dataset.target.pipeline.2.{key}': 48 for key in ('short_side', 'crop')}
     return load('ldbe/minicity.py', **crop, **{'train_dataloader.dataset.target.with_labels': True})
+
+
+@pytest.fixture
+def hiast(load) -> Config:
+    return load('hiast/minicity.py')
 
 
 # ------------------------------------------------------------------------------------------------------- one step
@@ -145,6 +154,10 @@ def test_two_processes_have_ldbes_gradients_of_the_joint_batch(
     _compare_gradients(ldbe, tmp_path)
 
 
+def test_two_processes_have_the_gradients_of_self_training_on_the_joint_batch(hiast: Config, tmp_path: Path) -> None:
+    assert not any(name.startswith('teacher.') for name in _compare_gradients(hiast, tmp_path))
+
+
 def _compare_gradients(cfg: Config, tmp_path: Path) -> set[str]:
     joint = _gradients(cfg, batch(cfg, range(4)))
     in_processes(_save_gradients, tmp_path, cfg)
@@ -175,7 +188,13 @@ def _train_ten(folder: Path, cfg: Config) -> None:
 
 @pytest.mark.parametrize(
     ('settings', 'beside'),
-    [('cfg', 'teacher'), ('daf', 'discriminator'), ('density', 'discriminator'), ('ldbe', 'teacher')],
+    [
+        ('cfg', 'teacher'),
+        ('daf', 'discriminator'),
+        ('density', 'discriminator'),
+        ('ldbe', 'teacher'),
+        ('hiast', 'teacher'),
+    ],
 )
 def test_processes_stay_equal_but_for_their_statistics(
     settings: str, beside: str, request: pytest.FixtureRequest, tmp_path: Path

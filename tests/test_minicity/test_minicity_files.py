@@ -11,7 +11,7 @@ from mmseg.datasets import MapillaryDataset_v1
 from PIL import Image
 
 from mmuda.minicity import GENERATOR_VERSION, LAYOUTS, ensure, generate, make
-from mmuda.minicity.labels import CLASSES, MAPILLARY_ID, MAPILLARY_PALETTE, PALETTE, RAW_ID, TRAIN_ID
+from mmuda.minicity.labels import CLASSES, MAPILLARY_ID, MAPILLARY_PALETTE, PALETTE, RAW_ID, ROBOTCAR_ID, TRAIN_ID
 from mmuda.minicity.pencil import SKY_DEPTH
 
 SMALL = dict(size=(32, 64), source=4, target_train=3, target_val=2, progress=False)
@@ -23,6 +23,7 @@ PINNED_MORE = {
     'cityscapes_depth': '3925346ea35dda85dded19a774475d70ebfc5b57253d7f8037b4c5768e9fee7c',
     'mapillary': '5c9906556d30424b9d5d2465bd562ec0597a6e902f0e70028caa8d1597fd87f0',
 }
+PINNED_ROBOTCAR = '96784da0ba70ff6ebae05303c579e716fb6227ada2245fed6a8a1c25d5e7fc66'
 PINNED_SYNTHIA = '00f6ca7eb6bbfc1313be05e2fc4000d499735fded258a827ef5c4f666a86137c'
 
 
@@ -160,6 +161,17 @@ def test_mapillary_s_ids_mean_what_the_classes_are_called():
     for name in (*CLASSES, 'ego vehicle'):
         assert names[MAPILLARY_ID[RAW_ID[name]]] == called.get(name, name)
     assert {names[MAPILLARY_ID[raw]] for raw in range(7) if raw != 1} == {'unlabeled'}
+
+
+def test_robotcar_layout_has_labels_of_the_validation_images_only(tmp_path):
+    manifest = generate(tmp_path, layouts=['robotcar'], workers=1, **SMALL)
+    assert manifest['layouts']['robotcar'] == {'files': 3 + 2 * 2, 'sha256': PINNED_ROBOTCAR}
+    assert sorted(path.name for path in (tmp_path / 'RobotCar').iterdir()) == ['anno', 'train', 'val']
+    for path in (tmp_path / 'RobotCar/anno').iterdir():
+        view, label = make('val', int(path.stem[-6:]), size=(32, 64)), Image.open(path)
+        assert label.mode == 'RGBA'
+        assert (np.asarray(label)[..., 0] == ROBOTCAR_ID[view.label]).all()
+        assert (np.asarray(Image.open(tmp_path / 'RobotCar/val' / path.name)) == view.image).all()
 
 
 def test_depth_of_the_validation_images(more):

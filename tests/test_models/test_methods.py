@@ -196,6 +196,26 @@ class TestDepthDistributionSelfTraining(PseudoLabelTester):
         assert moved == {'backbone', 'decode_head'}
 
 
+class TestHIAST(PseudoLabelTester):
+    config = 'hiast/minicity.py'
+    supervised = 'tgt.cross_entropy'
+    any_size = True
+    crops = {  # noqa: RUF012
+        'train_dataloader.dataset.target.pipeline.4.heights': (30, 60),
+        'train_dataloader.dataset.target.pipeline.4.size': (62, 120),
+    }
+
+    def test_an_image_with_labels_receives_the_hard_classes_of_another(self, cfg: Config) -> None:
+        """The last 14 classes in the manifest; the halves without labels get them, too."""
+        cfg.train_dataloader.dataset.target.pipeline[3:6] = []  # as pasted
+        pasted = self.batch(cfg, 8)['target']['label']
+        del cfg.train_dataloader.dataset.target.pipeline[2]
+        plain = self.batch(cfg, 8)['target']['label']
+        changed = pasted != plain
+        assert changed.any()
+        assert set(pasted[changed].tolist()) <= set(range(5, 19))
+
+
 class TestAdaBN(MethodTester):
     config = 'baselines/minicity_adabn.py'
     labelled = supervised = None

@@ -96,6 +96,8 @@ def test_an_offline_round_equals_the_plain_form(
     assert list(done['pixels'].values()) == pixels[:19].tolist()
     assert done['ignored'] == pixels[255] > 0
     assert done['coverage']['road'] == pixels[0] / (COUNT * 64 * 128)
+    assert done['pixels_by_image'][3] == np.bincount(wanted[3].ravel(), minlength=256)[:19].tolist()
+    assert all((done['confidence'][name] > 0) == (count > 0) for name, count in done['pixels'].items())
     assert (done['kind'], done['count'], done['classes'][10]) == ('pseudo-labels', COUNT, 'sky')
     assert not (tmp_path / 'labels/unfinished').exists()
 
@@ -204,7 +206,16 @@ def test_an_unfinished_folder_belongs_to_its_job(write: Callable, tmp_path: Path
         write(tmp_path / 'labels', selector={'type': 'FixedThreshold'})
 
 
-@pytest.mark.parametrize('selector', [LDBE, {'type': 'ClassBalanced', 'prop': 0.2}, {'type': 'FixedThreshold'}])
+@pytest.mark.parametrize(
+    'selector',
+    [
+        LDBE,
+        {'type': 'ClassBalanced', 'prop': 0.2},
+        {'type': 'FixedThreshold'},
+        {'type': 'InstanceAdaptive'},
+        {'type': 'HalfClassBalanced'},
+    ],
+)
 def test_processes_and_workers_make_no_difference(selector: dict, write: Callable, tmp_path: Path) -> None:
     settings = {'selector': selector, 'bn_mode': 'batch'}
     write(tmp_path / 'one', **settings)
@@ -234,9 +245,9 @@ class Running(Selector):
         for index in sorted(gathered):
             threshold = self.thresholds[index] = 0.9 * threshold + 0.1 * gathered[index]
 
-    def select(self, scores: Scores) -> Tensor:
+    def select(self, scores: Scores) -> tuple[Tensor, Tensor]:
         conf, label = confidence(scores.at_label())
-        return label.masked_fill_(conf < self.thresholds[scores.index], 255)
+        return label.masked_fill_(conf < self.thresholds[scores.index], 255), conf
 
 
 def test_the_interface_carries_a_recursion_over_images(

@@ -68,7 +68,7 @@ def test_labels_of_isl_golden(threshold: float, name: str) -> None:
     selector = FixedThreshold(threshold=threshold, at='network')
     for number, logits in enumerate(torch.from_numpy(golden['logits'])):
         scores = Scores(number, logits[None], size, (2 * size[0], 2 * size[1]), Enlarger(align_corners=True))
-        label, wanted = selector.select(scores).numpy(), golden[name][number]
+        label, wanted = selector.select(scores)[0].numpy(), golden[name][number]
         clear = np.abs(golden['max_prob'][number] - threshold) > 1e-6
         assert np.array_equal(label[clear], wanted[clear])
         if name == 'pseudo_label' and number == 3:  # exactly float32(0.9) is enough

@@ -95,7 +95,7 @@ def test_golden_selection() -> None:
             fused, fused_label = plain.fuse(count, mask, label, local)
             assert np.array_equal(fused, data[f'fused_mask_{share}_{i}'])
             assert np.array_equal(fused_label, data[f'fused_plabel_{share}_{i}'])
-            selected = with_thresholds(data['thresholds'], prop=share / 100).select(scores(logits))
+            selected = with_thresholds(data['thresholds'], prop=share / 100).select(scores(logits))[0]
             assert np.array_equal(selected, data[f'fused_plabel_{share}_{i}'])
 
 
@@ -104,10 +104,10 @@ def test_golden_rules() -> None:
     data = golden('03_pseudo_labels')
     logits = torch.from_numpy(data['low_logits'])[0]
     no_local = 1e-9  # the image's own threshold would be its smallest value (T14), so 'clip' makes it the largest
-    either = with_thresholds(data['low_thresholds'], prop=no_local, rank_zero='clip').select(scores(logits))
+    either = with_thresholds(data['low_thresholds'], prop=no_local, rank_zero='clip').select(scores(logits))[0]
     own = with_thresholds(data['low_thresholds'], prop=no_local, rank_zero='clip', rule='own_class')
     assert np.array_equal(either, data['low_cb_plabel'])
-    own_mask = own.select(scores(logits)).numpy() != 255
+    own_mask = own.select(scores(logits))[0].numpy() != 255
     assert np.array_equal(own_mask, data['low_own_class_mask'])
     assert ((either.numpy() != 255) & ~own_mask).sum() == 25
 
@@ -116,7 +116,7 @@ def test_golden_rules() -> None:
 def test_golden_local_rule_alone(name: str, share: float, selected: int) -> None:
     data = golden('03_pseudo_labels')
     logits = torch.from_numpy(data[f'{name}_logits'])[0]
-    label = with_thresholds(np.full(6, np.inf), prop=share).select(scores(logits))
+    label = with_thresholds(np.full(6, np.inf), prop=share).select(scores(logits))[0]
     assert np.array_equal(label, data[f'{name}_local_plabel'])
     assert (label != 255).sum() == selected
 
@@ -138,7 +138,7 @@ def test_a_round_equals_the_plain_form(classes: int, low: tuple, input_size: tup
     delta, labels = plain.offline_round(logits, label_size, prop)
     assert torch.equal(selector.thresholds, torch.tensor(delta))
     for logits_map, label in zip(maps, labels, strict=True):
-        found = selector.select(scores(logits_map, 0, input_size, label_size))
+        found = selector.select(scores(logits_map, 0, input_size, label_size))[0]
         assert found.dtype == torch.uint8
         assert torch.equal(found, label)
 
@@ -206,16 +206,16 @@ def test_share_below_one_value() -> None:
         taken = conf[label == c].sort().values[::5]
         assert smallest.thresholds[c] == taken[0]
         assert largest.thresholds[c] == taken[-1]
-    assert (smallest.select(scores(logits)) != 255).float().mean() > 0.7
+    assert (smallest.select(scores(logits))[0] != 255).float().mean() > 0.7
 
 
 def test_cap() -> None:
     maps = [scores(random_logits((4, 20, 20), 0, scale=100.0))]
     without, below = (look(GlobalLocal(prop=0.1, cap=cap), maps) for cap in (0.999999999, 0.99999994))
     assert without.thresholds.tolist() == [1] * 4
-    assert (without.select(maps[0]) == 255).all()  # nothing is above 1 (T13)
+    assert (without.select(maps[0])[0] == 255).all()  # nothing is above 1 (T13)
     assert below.thresholds.unique().tolist() == [1 - 2**-24]
-    assert ((below.select(maps[0]) != 255) == (confidence(maps[0].at_label())[0] == 1)).all()
+    assert ((below.select(maps[0])[0] != 255) == (confidence(maps[0].at_label())[0] == 1)).all()
 
 
 def test_constant_image_selects_nothing_and_absent_classes_do_no_harm() -> None:
@@ -223,22 +223,22 @@ def test_constant_image_selects_nothing_and_absent_classes_do_no_harm() -> None:
     logits[7] = 4
     selector = look(GlobalLocal(prop=0.1), [scores(logits)])
     assert selector.thresholds.isinf().sum() == 18
-    assert (selector.select(scores(logits)) == 255).all()
+    assert (selector.select(scores(logits))[0] == 255).all()
     balanced = look(ClassBalanced(prop=0.1), [scores(logits)])
-    assert (balanced.select(scores(logits)) == 7).all()  # pixels that equal the threshold are in
+    assert (balanced.select(scores(logits))[0] == 7).all()  # pixels that equal the threshold are in
 
 
 def test_fixed_threshold() -> None:
     logits = torch.log(torch.tensor([[0.9, 0.5, 0.2], [0.1, 0.5, 0.8]]))[:, None]  # (2, 1, 3)
     conf = logits.softmax(0).amax(0)
-    found = FixedThreshold(threshold=float(conf[0, 2])).select(scores(logits))
+    found = FixedThreshold(threshold=float(conf[0, 2])).select(scores(logits))[0]
     assert found.tolist() == [[0, 255, 1]]  # the threshold itself counts
 
 
 def test_class_balanced_takes_the_same_share_of_every_class() -> None:
     maps = [scores(random_logits((5, 60, 80), seed), seed) for seed in range(3)]
     selector = look(ClassBalanced(prop=0.3), maps)
-    selected = torch.cat([selector.select(image).flatten() for image in maps])
+    selected = torch.cat([selector.select(image)[0].flatten() for image in maps])
     predicted = torch.cat([confidence(image.at_label())[1].flatten() for image in maps])
     for c in range(5):
         count = int((predicted == c).sum())
@@ -275,7 +275,7 @@ def test_enlarging_equals_interpolation_and_reuses_memory() -> None:
         ({'type': 'GlobalLocal', 'prop': 1.5}, r'selector.prop=1.5: give a share'),
         ({'type': 'GlobalLocal', 'prop': 0.1, 'rule': 'all'}, r"selector.rule='all': choose one of any_class"),
         ({'type': 'ClassBalanced', 'prop': 0.1, 'stride': 0}, r'selector.stride=0'),
-        ({'type': 'FixedThreshold', 'threshold': 0}, r'selector.threshold=0'),
+        ({'type': 'FixedThreshold', 'threshold': -1}, r'selector.threshold=-1'),
     ],
 )
 def test_mistakes_in_a_selector(config: dict, message: str) -> None:

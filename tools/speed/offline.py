@@ -1,20 +1,27 @@
-"""Offline steps on one image, from logits at the network's input size: ours beside the plain form."""
+"""Offline steps on one image, HIAST's on two, from logits at the network's input size: ours beside the plain form."""
 
 import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import plain_daf_ida
 import plain_depth_distribution
+import plain_hiast
 import plain_ldbe as plain
 import torch
+from PIL import Image
 from speed.measure import Row, alternate, report, table
 from torch import Tensor
 
+from mmuda.offline import selectors
 from mmuda.offline.density import expectation_maximisation, start_means
 from mmuda.offline.predictions import Enlarger, Scores
+from mmuda.offline.pseudo_labels import write_and_count
 from mmuda.offline.ranking import score_and_label
 from mmuda.offline.regions import drop_small_regions
-from mmuda.offline.selectors import GlobalLocal
+from mmuda.offline.selectors import GlobalLocal, InstanceAdaptive, confidence
 
 CLASSES, PROP = 19, 0.1
 
@@ -95,17 +102,61 @@ def mixture_fit(points: int, rounds: int) -> Row:
     return Row(name, *alternate(plain_fit, fit, rounds=rounds), at_least=goal, note=f'means differ by {difference:.0e}')
 
 
+def instance_adaptive(size: tuple[int, int], rounds: int) -> Row:
+    """Thresholds, selection, statistics and PNGs of a pair of images; their confidences are there."""
+    pair = [3 * torch.randn(1, CLASSES, 9, 17) for _ in range(2)]
+    scores = [Scores(i, logits, size, size, Enlarger(align_corners=True)) for i, logits in enumerate(pair)]
+    known = [confidence(one.at_input()) for one in scores]
+    conf, label = (torch.stack(maps).numpy() for maps in zip(*known, strict=True))
+    selector = InstanceAdaptive(seed=None)
+
+    def fast(folder: Path) -> list[np.ndarray]:
+        selector.start(CLASSES, 'cpu')
+        for one in scores:
+            selector.observe(one)
+        selector.merge()
+        chosen = [selector.select(one) for one in scores]
+        for number, (own, its) in enumerate(chosen):
+            (folder / f'{number}.png').unlink(missing_ok=True)
+            write_and_count(folder / f'{number}.png', own, its, selector)
+        return [own.numpy() for own, _ in chosen]
+
+    def plain(folder: Path) -> list[np.ndarray]:
+        start, values = np.full(CLASSES, 0.9), np.zeros(CLASSES)
+        found = plain_hiast.instance_threshold(conf, label, start, selector.alpha, selector.gamma)
+        threshold = plain_hiast.next_threshold(start, found, selector.beta)
+        chosen = [plain_hiast.select(p, y, threshold) for p, y in zip(conf, label, strict=True)]
+        plain_hiast.class_values(values, conf, np.stack(chosen))
+        for number, own in enumerate(chosen):
+            plain_hiast.pixel_counts(own, CLASSES)
+            Image.fromarray(own).save(folder / f'{number}.png')
+        return chosen
+
+    known_by_number = lambda index: (known[index][0], known[index][1].clone())  # noqa: E731  (selection writes into it)
+    with (
+        TemporaryDirectory() as place,
+        patch.object(Scores, 'at_input', lambda one: one.index),
+        patch.object(selectors, 'confidence', known_by_number),
+    ):
+        folder = Path(place)
+        if not all(map(np.array_equal, fast(folder), plain(folder))):
+            raise RuntimeError('labels differ from those of the plain form')
+        times = alternate(lambda: plain(folder), lambda: fast(folder), rounds=rounds)
+    name = 'thresholds, selection, statistics and PNG'
+    return Row(name, *times, at_least=5, note='every label equal; without the softmax')
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure and print."""
-    input_size, label_size = (512, 1024), (1024, 2048)
+    input_size, label_size, pair_size = (512, 1024), (1024, 2048), (768, 1536)
     if args.quick:
-        input_size, label_size = (32, 64), (64, 128)
+        input_size, label_size, pair_size = (32, 64), (64, 128), (48, 96)
     torch.manual_seed(0)
     coarse = 3 * torch.randn(1, CLASSES, 9, 17)  # large areas, as those of a trained network
     logits = plain.upsample(coarse, input_size)
     scores = Scores(0, logits, input_size, label_size, Enlarger(align_corners=True))
     selector, delta = thresholds(scores), plain_thresholds(logits)
-    found, wanted = selector.select(scores), plain.select(plain.upsample(logits, label_size), delta, PROP)
+    found, wanted = selector.select(scores)[0], plain.select(plain.upsample(logits, label_size), delta, PROP)
     if not torch.equal(selector.thresholds, torch.tensor(delta)) or not torch.equal(found, wanted):
         raise RuntimeError('thresholds or labels differ from those of the plain form')
     sides = {
@@ -130,6 +181,7 @@ def run(args: argparse.Namespace) -> None:
     sizes = '{}x{} -> {}x{}'.format(*input_size, *label_size)
     tables = {
         f'LDBE, one image, {CLASSES} classes, {sizes}': rows,
+        'HIAST, two images, {} classes, {}x{}'.format(CLASSES, *pair_size): [instance_adaptive(pair_size, args.rounds)],
         'DAF+IDA, one image, 16 classes, {}x{}'.format(*input_size): [ranking(input_size, args.rounds)],
         'Depth Distribution, one label map of {}x{}, and one class'.format(*(side // 4 for side in input_size)): [
             region_filter((input_size[0] // 4, input_size[1] // 4), args.rounds),

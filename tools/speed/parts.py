@@ -4,12 +4,14 @@ import argparse
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
 import plain_daf_ida
 import plain_depth_distribution
 import plain_ehtdi
+import plain_hiast
 import plain_ldbe
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from ehtdi_golden import keys_for, ours
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
+from speed.loading import loading
 from speed.measure import Row, alternate, peak_memory, report, table
 from speed.step import CONFIGS, build
 from torch import Tensor
@@ -26,6 +29,7 @@ from mmuda.datasets.classes import CITYSCAPES_IDS, id_table
 from mmuda.models.density import ClassDensity, read_mixtures
 from mmuda.models.losses import berhu, cross_entropy, nll, probability_contrast, self_information
 from mmuda.models.uda import UDASegmentor, ehtdi, ldbe
+from mmuda.models.uda.hiast import region_adaptive_loss
 from mmuda.models.uda.teacher import MeanTeacher
 from mmuda.registry import MODELS
 from mmuda.utils.depth import inverse_depth
@@ -315,6 +319,53 @@ def target_mix(rounds: int, quick: bool) -> Iterator[Row]:
     )
 
 
+def region_adaptive(rounds: int, quick: bool) -> Iterator[Row]:
+    """HIAST's four losses, forward and backward, and what they keep for the way back."""
+    height, width = (32, 64) if quick else (512, 1024)
+    coarse = 4 * torch.randn(2, 2, CLASSES, height // 8 + 1, width // 8 + 1)  # large areas, as a trained network's
+    logits, teacher = (F.interpolate(one, size=(height, width), mode='bilinear', align_corners=True) for one in coarse)
+    label = torch.from_numpy(np.stack([blocks(height, width, 0, CLASSES + 8) for _ in range(2)]))
+    label[label >= CLASSES] = 255
+    weights = (1.0, 0.1, 1.0, 0.5)
+
+    def separate(leaf: Tensor) -> Tensor:
+        terms = (
+            plain_hiast.cross_entropy(leaf, label),
+            plain_hiast.kld_to_uniform(leaf, label),
+            plain_hiast.entropy(leaf, label),
+            plain_hiast.consistency(leaf, teacher, label),
+        )
+        return sum(weight * term for weight, term in zip(weights, terms, strict=True))
+
+    def shared(leaf: Tensor) -> Tensor:
+        return region_adaptive_loss(leaf, label, weights, teacher)[0]
+
+    def gradient(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        leaf = logits.clone().requires_grad_()
+        loss = function(leaf)
+        return [loss.detach(), torch.autograd.grad(loss, leaf)[0] * label.numel()]  # as large as one pixel's
+
+    def kept(function: Callable[[Tensor], Tensor]) -> float:
+        storages: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        leaf = logits.clone().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            function(leaf)
+        return sum(storages.values()) / 2**20
+
+    size = f'2x{CLASSES}x{height}x{width}'
+    forms = [partial(gradient, function) for function in (separate, shared)]
+    name = f'four losses {size}: each by itself, one log-softmax'
+    yield compare(name, *forms, rounds, tolerance=1e-3, at_least=None if quick else 3)
+    memory = [[kept(shared)], [kept(separate)]]
+    yield Row(f'four losses {size}: kept for the way back, MB, mmuda first', *memory, at_most=0.4)
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure and print."""
     np.random.seed(0)
@@ -334,8 +385,11 @@ def run(args: argparse.Namespace) -> None:
     tables = {
         "EHTDI's parts": rows,
         "LDBE's parts, losses forward and backward": [*label_denoising(rounds, quick), *target_mix(rounds, quick)],
+        "HIAST's losses, forward and backward": [*region_adaptive(rounds, quick)],
         "DAF's losses, forward and backward": [*depth_aware_losses(rounds, quick)],
         "Depth Distribution's parts": [*class_density(rounds, quick), *weighted_losses(rounds, quick)],
     }
+    if find_spec('lmdb'):
+        tables['Samples of a loader'] = [*loading(rounds, quick)]
     text = '\n\n'.join(table(title, 'plain, ms', 'mmuda, ms', found) for title, found in tables.items())
     report('parts', args.work_dir, text)

@@ -33,6 +33,7 @@ SIZES = {
     'mmuda.PillowResize': ('scale',),
     'mmuda.WeakStrongCrop': ('size',),
     'mmuda.ShortSideRandomScaleCrop': ('short_side', 'crop'),
+    'mmuda.RandomSizedCrop': ('heights', 'size'),
 }
 
 # Papers whose networks are not those of EHTDI: the stage of their MiniCity config that has a small one.
@@ -64,7 +65,8 @@ def random_batch(cfg: Config, scale: float) -> dict[str, dict[str, Any]]:
 
 
 def _random_item(domain: dict, scale: float, classes: int) -> dict[str, Any]:
-    transforms = [dict(transform) for transform in domain['pipeline'] if not transform['type'].startswith('mmuda.Load')]
+    files = ('mmuda.Load', 'mmuda.HardClassCopyPaste')  # what reads them
+    transforms = [dict(transform) for transform in domain['pipeline'] if not transform['type'].startswith(files)]
     width, height = 2048, 1024
     for transform in transforms:
         for key in SIZES.get(transform['type'], ()):

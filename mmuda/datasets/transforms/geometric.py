@@ -37,6 +37,7 @@ class PillowResize(Resize):
 
     def transform(self, results: dict) -> dict:
         """Resize one item."""
+        results.pop('file_shape', None)
         results = super().transform(results)
         if self.labels and 'gt_seg_map' in results:
             results['ori_shape'] = results['img_shape']
@@ -286,3 +287,50 @@ class WeakStrongCrop(BaseTransform):
         if 'gt_seg_map' in results:
             results['weak_label'] = results['gt_seg_map'][rows][:, cols]
         return results
+
+
+@TRANSFORMS.register_module()
+class RandomSizedCrop(BaseTransform):
+    """Cut out a box of random height and bring it to one size: image bilinear, labels nearest, by OpenCV (HIAST spec
+    2.4).
+
+    Args:
+        heights: smallest and largest height of the box, in pixels.
+        ratio: its width over its height.
+        size: (height, width) of the result.
+    """
+
+    def __init__(self, heights: tuple[int, int], ratio: float, size: tuple[int, int]) -> None:
+        self.heights, self.ratio, self.size = tuple(heights), ratio, tuple(size)
+
+    def transform(self, results: dict) -> dict:
+        """Crop one item."""
+        height, width = results['img'].shape[:2]
+        if self.heights[1] > height or int(self.heights[1] * self.ratio) > width:
+            raise ValueError(
+                f'{results["img_path"]} is {width}x{height}, too small for RandomSizedCrop with '
+                f'heights={self.heights} and ratio={self.ratio:g}: give smaller heights.'
+            )
+        box = draw_sized(height, width, self.heights, self.ratio)
+        for key in ('img', *results.get('seg_fields', ())):
+            how = cv2.INTER_LINEAR if key == 'img' else cv2.INTER_NEAREST
+            results[key] = cut(results[key], box, self.size, how)
+        results['img_shape'] = results['img'].shape[:2]
+        return results
+
+
+def draw_sized(height: int, width: int, heights: tuple[int, int], ratio: float) -> Crop:
+    """Draw a box of a width : height ratio within an image of ``height`` x ``width``, from numpy's global generator.
+
+    Its height is uniform in ``heights``, both included.
+    """
+    h = np.random.randint(heights[0], heights[1] + 1)
+    w = int(h * ratio)
+    top, left = np.random.rand(2)
+    return Crop(int((height - h) * top), int((width - w) * left), h, w)
+
+
+def cut(array: np.ndarray, box: Crop, size: tuple[int, int], interpolation: int) -> np.ndarray:
+    """Cut a box out of an array (H, W, ...) and bring it to ``size`` (height, width) by OpenCV."""
+    own = array[box.top : box.top + box.height, box.left : box.left + box.width]
+    return cv2.resize(own, size[::-1], interpolation=interpolation)

@@ -79,6 +79,24 @@ def decode_red16(data: bytes, path: str) -> np.ndarray:
     return red.astype(np.uint8)
 
 
+def decode_red(data: bytes, path: str) -> np.ndarray:
+    """Decode an 8-bit label picture of colours, Oxford RobotCar's, to the ids in its red channel, (H, W) uint8.
+
+    Raises:
+        ValueError: the bytes are no complete picture, or not one of that form; names ``path``.
+    """
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if picture is None:
+        raise ValueError(_BROKEN.format(path=path, size=len(data)))
+    if picture.dtype != np.uint8 or picture.ndim != 3:
+        raise ValueError(
+            f'{path}: a label file of RobotCar is an 8-bit PNG with 3 or 4 channels, this one has '
+            f'{picture.shape[2] if picture.ndim == 3 else 1} of {8 * picture.itemsize} bits. Restore the published '
+            'file.'
+        )
+    return np.ascontiguousarray(picture[..., 2])
+
+
 def decode_centimetres(data: bytes, path: str) -> np.ndarray:
     """Decode SYNTHIA-like depth, 16-bit pictures of one channel or three equal ones, to (H, W) uint16; 65535 = far.
 
@@ -160,10 +178,12 @@ class LoadLabels(BaseTransform):
         same_size: labels whose size differs from the image's, as it is at this step, are an error. False leaves them at
             their size, for data with odd ones among them: a following :class:`PillowResize` brings image and label to
             one size, each from its own, as the EHTDI reference does.
+        to_image: labels of another size are brought to the image's by OpenCV's nearest (HIAST spec 2.2), for
+            pseudo-labels of the size of the network's input; no size is an error then.
     """
 
-    def __init__(self, same_size: bool = True) -> None:
-        self.same_size = same_size
+    def __init__(self, same_size: bool = True, to_image: bool = False) -> None:
+        self.same_size, self.to_image = same_size, to_image
 
     def transform(self, results: dict) -> dict:
         """Load the labels."""
@@ -171,7 +191,9 @@ class LoadLabels(BaseTransform):
         if path is None:
             return results
         ids = results['label_decoder'](fileio.get(path), path)
-        if self.same_size:
+        if self.to_image:
+            ids = cv2.resize(ids, results['img'].shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        elif self.same_size:
             _require_same_size('label', ids, path, results, ', or give LoadLabels same_size=False')
         results['gt_seg_map'] = cv2.LUT(ids, results['label_table'])
         results['seg_fields'].append('gt_seg_map')
@@ -201,7 +223,8 @@ class LoadDepth(BaseTransform):
 
 
 def _require_same_size(kind: str, array: np.ndarray, path: str, results: dict, cure: str = '') -> None:
-    (height, width), (image_h, image_w) = array.shape, results['img'].shape[:2]
+    # an image from the cache has perhaps been resized already
+    (height, width), (image_h, image_w) = array.shape, results.get('file_shape', results['img'].shape[:2])
     if (height, width) != (image_h, image_w):
         raise ValueError(
             f'{path}: the {kind} is {width}x{height}, its image {results["img_path"]} {image_w}x{image_h}. '
