@@ -1,8 +1,8 @@
-"""Draw what the network will see: both domains after their transforms, labels, depth, and what the method makes of them.
+"""Draw what the network will see: both domains after their transforms, and what the method makes of them.
 
 python tools/browse_dataset.py configs/ehtdi/minicity.py --out sheet.png
-python tools/browse_dataset.py configs/ehtdi/minicity.py work_dirs/ehtdi/minicity/00_source/iter_1200.pth --out sheet.png
-python tools/browse_dataset.py configs/ldbe/minicity.py --label-dir work_dirs/ldbe/minicity/07_be2_labels --out sheet.png
+python tools/browse_dataset.py configs/ehtdi/minicity.py work_dirs/ehtdi/minicity/00_source --out sheet.png
+python tools/browse_dataset.py configs/ldbe/minicity.py --label-dir work_dirs/ldbe/minicity/03_be_labels --out sheet.png
 """
 
 import argparse
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='weights, or the folder of a run: also draw the mixes and pseudo-labels of a training step, and a prediction',
+        help='weights, or the folder of a run: draw mixes, pseudo-labels and predictions of a training step, too',
     )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='the sheet, a PNG')
     parser.add_argument('--count', type=int, default=4, help='number of rows')

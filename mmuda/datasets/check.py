@@ -59,7 +59,7 @@ class Checked:
 
     Attributes:
         role: ``source``, ``target``, ``val`` or ``test``.
-        dataset: type, split and folder.
+        dataset: type, split and image folder.
         count: number of images; ``expected`` is what it should be, where that is known.
         sizes: ``'<width>x<height>'`` -> number of images.
         ids: raw id -> share of the pixels of all labels.
@@ -108,7 +108,7 @@ def check(cfgs: Iterable[Config], num_workers: int = 2) -> list[Checked]:
     for role, given, cfg in named_datasets(cfgs):
         init_default_scope(cfg.default_scope)
         name = given['type'].removeprefix('mmuda.')
-        checked = Checked(role, f'{name} split={given.get("split", "train")} in {given.get("data_root")}')
+        checked = Checked(role, name)
         try:
             dataset = DATASETS.build(given | dict(pipeline=[_Examine(_same_size(given))], test_mode=True))
         except (OSError, ValueError) as error:
@@ -141,6 +141,8 @@ def judge(checked: Checked, dataset: DomainDataset, records: Sequence[Record], c
     """Fill in what the records of a data set say; ``cfg`` tells how many scenes its MiniCity has."""
     items = [dataset.get_data_info(index) for index in range(len(dataset))]
     checked.names, checked.digests = [item['image'] for item in items], [record.digest for record in records]
+    folder = items[0]['img_path'].removesuffix(items[0]['image'])
+    checked.dataset += f' split={dataset.split} in {folder}'
     checked.count, checked.expected = len(records), _expected(dataset, cfg)
     if checked.expected not in (None, checked.count):
         checked.errors.append(
@@ -300,6 +302,9 @@ def _judge_ids(checked: Checked, dataset: DomainDataset, histogram: np.ndarray) 
         )
     if by_class[IGNORE] > 0.5:
         checked.errors.append(f'{100 * by_class[IGNORE]:.0f} % of the pixels are ignored: check what the ids mean.')
+    unnamed = [raw for raw in checked.ids if dataset.label_table[raw] == IGNORE != raw]
+    if dataset.class_names and unnamed:
+        checked.warnings.append(f'the ids {_some(map(str, unnamed))} belong to no class and are ignored.')
     if absent := [names[number] for number in np.unique(dataset.label_table)[:-1] if not by_class[number]]:
         checked.warnings.append(f'no pixel of {", ".join(absent)}.')
 
