@@ -44,6 +44,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def read_labels(cfg: Config, label_dir: str) -> None:
+    """Give the target pseudo-labels."""
+    target = cfg.train_dataloader.dataset.get('target')
+    if target is None or not any(step['type'] == 'mmuda.LoadLabels' for step in target.pipeline):
+        raise ValueError(f'--label-dir: {cfg.filename} loads no labels of the target; choose a config that learns them')
+    target.label_dir = label_dir
+
+
 def main() -> None:
     """Draw the sheet."""
     args = parse_args()
@@ -53,7 +61,7 @@ def main() -> None:
         cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options)
         if args.label_dir:
-            cfg.train_dataloader.dataset.target.label_dir = args.label_dir
+            read_labels(cfg, args.label_dir)
         prepare_data(cfg)
         model = None
         if args.checkpoint:

@@ -16,7 +16,7 @@ from mmuda.engine.recipe import Recipe
 from mmuda.utils.checkpoint import load_safe
 from mmuda.utils.inference import Predictor
 
-# raw id of MiniCity's files -> id of the private ones (configs/your_data/data.py); the rest becomes 0, which is no class
+# raw id of MiniCity's files -> id of the private ones, as in configs/your_data/data.py; the rest becomes 0, no class
 PRIVATE = {7: 1, 8: 2, 11: 3, 12: 4, 21: 5, 23: 6, 24: 7, 26: 8, 27: 9, 28: 10}
 CLASSES = ('road', 'pavement', 'building', 'vegetation', 'sky', 'person', 'vehicle')
 CONFIG = ROOT / 'configs/your_data/ehtdi.py'
