@@ -11,6 +11,6 @@ ids = {
     'vehicle': [8, 9, 10],
 }
 source = dict(images='renderer/frames', labels='renderer/ids', ids=ids)  # *.png by default
-target = dict(images='camera/drives', image_suffix='.jpg', ids=ids)  # has no labels
+target = dict(images='camera/drives', image_suffix='.jpg', ids=ids)  # its labels are never read
 val = dict(
     images='camera/checked/frames', image_suffix='.jpg', labels='camera/checked/masks', label_suffix='_ids.png', ids=ids)

@@ -33,6 +33,7 @@ _MOST = 0.6  # of the pixels that they take at least where labels are read right
 _STRAY = 0.01  # of the pixels may have ids that a reading does not have
 _FAR = 65535  # centimetres
 _NEAR = 1000  # centimetres that are passed somewhere in every street scene
+_TRAINED = ('source', 'target')
 _SHOWN = 3  # messages of one kind in the text
 
 
@@ -123,7 +124,7 @@ def check(cfgs: Iterable[Config], num_workers: int = 2) -> list[Checked]:
 
 
 def named_datasets(cfgs: Iterable[Config]) -> Iterator[tuple[str, dict, Config]]:
-    """Yield role, settings and config of every data set, once."""
+    """Yield role, settings and config of every data set that is trained on, and of every one that is scored on, once."""
     seen = []
     for cfg in cfgs:
         train = cfg.train_dataloader.dataset
@@ -133,8 +134,8 @@ def named_datasets(cfgs: Iterable[Config]) -> Iterator[tuple[str, dict, Config]]
             if given is None:
                 continue
             files = {key: value for key, value in given.items() if key not in ('pipeline', 'test_mode')}
-            if files not in seen:
-                seen.append(files)
+            if (use := (role in _TRAINED, files)) not in seen:
+                seen.append(use)
                 yield role, dict(given), cfg
 
 
@@ -166,12 +167,12 @@ def overlaps(found: Sequence[Checked]) -> None:
     trained = {
         digest: f'{checked.role} {name}'
         for checked in found
-        if checked.role in ('source', 'target')
+        if checked.role in _TRAINED
         for name, digest in zip(checked.names, checked.digests, strict=True)
         if digest is not None
     }
     for checked in found:
-        if checked.role in ('source', 'target'):
+        if checked.role in _TRAINED:
             continue
         pairs = zip(checked.names, checked.digests, strict=True)
         both = [f'{name} is {trained[digest]}' for name, digest in pairs if digest in trained]

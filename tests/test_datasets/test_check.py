@@ -224,6 +224,15 @@ def test_a_validation_image_that_is_trained_on(copy: Path) -> None:
     assert not found['target'].errors
 
 
+def test_validation_on_what_the_oracle_learns(copy: Path) -> None:
+    cfg = Config.fromfile(ROOT / 'configs/baselines/minicity_oracle.py')
+    cfg.minicity.update(SMALL_CITY)
+    cfg.val_dataloader.dataset = dict(cfg.train_dataloader.dataset.source)  # even its settings are the same
+    found = by_role(cfg)
+    assert f'{SMALL_CITY["target_train"]} images are trained on, too' in found['val'].errors[0]
+    assert not found['test'].errors
+
+
 def test_the_command(copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """Exit status, JSON, and the same class statistics as those of ``class-stats``."""
     tool = runpy.run_path(str(ROOT / 'tools/check_dataset.py'))
