@@ -124,7 +124,7 @@ def check(cfgs: Iterable[Config], num_workers: int = 2) -> list[Checked]:
 
 
 def named_datasets(cfgs: Iterable[Config]) -> Iterator[tuple[str, dict, Config]]:
-    """Yield role, settings and config of every data set that is trained on, and of every one that is scored on, once."""
+    """Yield role, settings and config of every data set that is trained on or scored on, once for each of the two."""
     seen = []
     for cfg in cfgs:
         train = cfg.train_dataloader.dataset
