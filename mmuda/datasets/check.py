@@ -112,7 +112,8 @@ def check(cfgs: Iterable[Config], num_workers: int = 2) -> list[Checked]:
         name = given['type'].removeprefix('mmuda.')
         checked = Checked(role, name)
         try:
-            dataset = DATASETS.build(given | dict(pipeline=[_Examine(_same_size(given))], test_mode=True))
+            settings = dict(pipeline=[_Examine(_same_size(given))], test_mode=True, cache=None)
+            dataset = DATASETS.build(given | settings)
         except (OSError, ValueError) as error:
             checked.errors.append(str(error))
         else:
@@ -133,7 +134,7 @@ def named_datasets(cfgs: Iterable[Config]) -> Iterator[tuple[str, dict, Config]]
         for role, given in roles.items():
             if given is None:
                 continue
-            files = {key: value for key, value in given.items() if key not in ('pipeline', 'test_mode')}
+            files = {key: value for key, value in given.items() if key not in ('pipeline', 'test_mode', 'cache')}
             if (use := (role in _TRAINED, files)) not in seen:
                 seen.append(use)
                 yield role, dict(given), cfg
@@ -254,7 +255,10 @@ def _as_it_is(record: Record) -> Record:
 
 
 def _same_size(given: dict) -> bool:
-    return all(step.get('same_size', True) for step in given.get('pipeline', ()))
+    """Whether labels have to have the size of the image file; pseudo-labels have that of the network's input."""
+    steps = given.get('pipeline', ())
+    free = any(step.get('to_image') or not step.get('same_size', True) for step in steps)
+    return not free and not given.get('label_dir')
 
 
 def _expected(dataset: DomainDataset, cfg: Config) -> int | None:

@@ -81,6 +81,11 @@ class FolderDataset(DomainDataset):
         """Names of the classes."""
         return tuple(self.ids)
 
+    @property
+    def cache_name(self) -> str:
+        """The data set's name in the keys of a cache: its image folder."""
+        return self.image_dirs[0]
+
     def image_of(self, line: str, folder: str) -> str:
         """Turn a line into the image's path below the image folder."""
         return f'{line.removesuffix(self.image_suffix)}{self.image_suffix}'

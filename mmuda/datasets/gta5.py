@@ -26,4 +26,10 @@ class GTA5Dataset(NumberedDataset):
     shipped_lists = 'gta5'
     raw_ids = CITYSCAPES_IDS
     digits = 5
-    published: ClassVar[dict[str | None, int]] = {'train': 12403, 'val': 6382, 'test': 6181, None: 24966}
+    published: ClassVar[dict[str | None, int]] = {
+        'train': 12403,
+        'val': 6382,
+        'test': 6181,
+        None: 24966,
+        'gta5_hiast.txt': 24941,
+    }
