@@ -30,7 +30,7 @@ def browse(cfg: Config, count: int, model: UDASegmentor | None = None) -> Iterat
     """
     init_default_scope(cfg.default_scope)
     loader = cfg.train_dataloader.copy()
-    loader.update(num_workers=0, persistent_workers=False)
+    loader.update(num_workers=0, persistent_workers=False, pin_memory=False)
     batches = iter(Runner.build_dataloader(loader, seed=cfg.randomness.seed))
     while count > 0:
         batch = next(batches)
