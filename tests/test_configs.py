@@ -38,6 +38,7 @@ SLOW = [
 FILES = [
     pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
     for name in sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('[a-z]*/*.py'))
+    if not name.startswith('your_data')  # tests/test_datasets/test_folder.py
 ]
 SIZES = {
     (2048, 1024): (128, 64),

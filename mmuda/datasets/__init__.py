@@ -5,6 +5,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints 'Could not import O
     import mmseg.datasets  # noqa: F401
 
 from mmuda.datasets.cityscapes import CityscapesDataset
+from mmuda.datasets.folder import FolderDataset
 from mmuda.datasets.gta5 import GTA5Dataset
 from mmuda.datasets.mapillary import MapillaryDataset
 from mmuda.datasets.robotcar import RobotCarDataset
@@ -35,6 +36,7 @@ __all__ = [
     'DrawKeys',
     'DrawSampler',
     'FitPad',
+    'FolderDataset',
     'GTA5Dataset',
     'GridSample',
     'HardClassCopyPaste',

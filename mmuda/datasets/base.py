@@ -1,7 +1,7 @@
 """What every data set has in common: class sets, one id table, files by split."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -60,7 +60,9 @@ class DomainDataset(BaseDataset):
     list_dir: ClassVar[str]
     shipped_lists: ClassVar[str | None] = None
     image_suffix: ClassVar[str] = '.png'
+    label_suffix: ClassVar[str] = '.png'
     raw_ids: ClassVar[RawIds]
+    published: ClassVar[Mapping[str | None, int]] = {}  # split -> number of images
 
     ignore_index = IGNORE
     reduce_zero_label = False
@@ -89,7 +91,8 @@ class DomainDataset(BaseDataset):
             raise ValueError(
                 f'{type(self).__name__} has no depth maps: leave with_depth=True out, or name a folder by depth_dir.'
             )
-        self.METAINFO = metainfo(classes)  # on the instance: mmseg's confusion matrix tool reads it there
+        # on the instance: mmseg's confusion matrix tool reads it there
+        self.METAINFO = metainfo(self.class_names or classes)
         super().__init__(
             metainfo=self.METAINFO,
             data_root=str(data_root),
@@ -123,6 +126,11 @@ class DomainDataset(BaseDataset):
         for step in steps:
             if hasattr(step, 'load_image'):
                 step.load_image = cached
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes where they are the user's own; empty where ``classes`` names a class set."""
+        return ()
 
     @property
     def label_decoder(self) -> Callable[[bytes, str], np.ndarray]:
@@ -227,7 +235,7 @@ class DomainDataset(BaseDataset):
     def _choose_labels(self, label_dir: str, images: list[str]) -> list[str]:
         labels = [self.label_of(image) for image in images]
         source = 'its image (data sets without labels are read with with_labels=False)'
-        layout.require(labels, layout.list_files(label_dir, '', '.png'), label_dir, source)
+        layout.require(labels, layout.list_files(label_dir, '', self.label_suffix), label_dir, source)
         return labels
 
     def _decode_stored(self, data: bytes, path: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from mmuda.datasets import layout
 from mmuda.datasets.base import DomainDataset
@@ -48,6 +48,12 @@ class CityscapesDataset(DomainDataset):
     depth_dirs = ('depth',)
     list_dir = 'city_list'
     image_suffix = _IMAGE_END
+    published: ClassVar[dict[str | None, int]] = {
+        'train': 2975,
+        'val': 500,
+        'cityscapes_easy.txt': 1963,
+        'cityscapes_hard.txt': 1012,
+    }
 
     def __init__(self, *, label_kind: str | None = None, **kwargs: Any) -> None:
         if label_kind not in (None, *_TABLES):

@@ -5,7 +5,8 @@ classes, so one raw-id table per data set serves every class set. Where a data s
 another way, it has a table of its own for that class set.
 """
 
-from collections.abc import Mapping
+import colorsys
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,10 +46,12 @@ class RawIds(NamedTuple):
     Attributes:
         train: raw id (0..255) -> train id (0..18).
         own: size of a class set -> raw id -> class, for the sets whose classes do not follow from the train ids.
+        last: the largest id there is, beside 255.
     """
 
     train: Mapping[int, int]
     own: Mapping[int, Mapping[int, int]] = {}
+    last: int = IGNORE
 
 
 def _groups(*groups: tuple[int, ...]) -> dict[int, int]:
@@ -58,6 +61,7 @@ def _groups(*groups: tuple[int, ...]) -> dict[int, int]:
 CITYSCAPES_IDS = RawIds(
     train={raw: train for train, (_, _, raw) in enumerate(_CITYSCAPES)},
     own={7: _groups((7, 8), (11, 12, 13), (17, 19, 20), (21, 22), (23,), (24, 25), (26, 27, 28, 29, 30, 31, 32, 33))},
+    last=34,  # GTA5's licence plate, which Cityscapes stores as 255
 )
 """Cityscapes (``labelIds``) and GTA5 (EHTDI spec 2.2). Of 7 classes, *vehicle* has caravan and trailer, too, which have
 no train id (DAF+IDA spec 2.2)."""
@@ -65,6 +69,7 @@ no train id (DAF+IDA spec 2.2)."""
 SYNTHIA_IDS = RawIds(
     train={raw: train for train, raw in enumerate(_SYNTHIA)},
     own={7: _groups((3, 4, 22), (2, 5), (7, 9, 15), (6,), (1,), (10,), (8, 11))},
+    last=22,
 )
 """SYNTHIA. Among 19 classes, 0 void, 13, 14 and 22 lane marking are ignored (EHTDI spec 2.2). Among 7, lane markings
 are flat; walls, riders, motorcycles, buses, trucks, trains and terrain are ignored (DAF+IDA spec 2.2)."""
@@ -82,6 +87,7 @@ MAPILLARY_IDS = RawIds(
             (*range(52, 63),),
         )
     },
+    last=65,  # unlabeled
 )
 """Mapillary Vistas v1.2, 66 ids. Terrain is *flat* here, but *nature* in Cityscapes (DAF+IDA spec 2.2)."""
 
@@ -91,7 +97,7 @@ ROBOTCAR_IDS = RawIds(
 )
 """Oxford RobotCar; 11 to 14 and 17 are kinds of road (HIAST spec 2.2)."""
 
-TRAIN_IDS = RawIds(train={train: train for train in range(19)})
+TRAIN_IDS = RawIds(train={train: train for train in range(19)}, last=18)
 """Files that already hold train ids (Cityscapes' ``labelTrainIds``)."""
 
 
@@ -152,10 +158,23 @@ def class_set(classes: int) -> ClassSet:
     return CLASS_SETS[classes]
 
 
-def metainfo(classes: int) -> dict:
-    """Return what mmseg's tools and metrics read from a data set: ``classes`` (names) and ``palette`` (RGB)."""
-    chosen = class_set(classes)
-    return {'classes': chosen.names, 'palette': [list(colour) for colour in chosen.palette]}
+def metainfo(classes: int | Sequence[str]) -> dict:
+    """Return what mmseg's tools and metrics read from a data set: ``classes`` (names) and ``palette`` (RGB).
+
+    Args:
+        classes: size of a class set, or the names of classes of your own: those that Cityscapes has keep its colours,
+            the others get hues evenly spread.
+    """
+    if isinstance(classes, int):
+        names, palette, _ = class_set(classes)
+    else:
+        names, known = tuple(classes), {name: colour for name, colour, _ in _CITYSCAPES}
+        palette = [known.get(name, _hue(number / len(names))) for number, name in enumerate(names)]
+    return {'classes': names, 'palette': [list(colour) for colour in palette]}
+
+
+def _hue(turn: float) -> tuple[int, ...]:
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(turn, 0.8, 0.9))
 
 
 def id_table(ids: RawIds, classes: int) -> np.ndarray:
@@ -171,10 +190,10 @@ def id_table(ids: RawIds, classes: int) -> np.ndarray:
     Raises:
         ValueError: the label files have no table for that class set.
     """
-    members = _groups(*class_set(classes).members)
     if classes in ids.own:
         raw_to_class = ids.own[classes]
     elif ids.train:
+        members = _groups(*class_set(classes).members)
         raw_to_class = {raw: members.get(train, IGNORE) for raw, train in ids.train.items()}
     else:
         raise ValueError(f'This data set has no table for {classes} classes: set classes to one of {sorted(ids.own)}.')

@@ -1,5 +1,7 @@
 """GTA5 ("Playing for Data"): 24966 rendered street images, labels as palette PNGs of Cityscapes ids."""
 
+from typing import ClassVar
+
 from mmuda.datasets.base import NumberedDataset
 from mmuda.datasets.classes import CITYSCAPES_IDS
 from mmuda.registry import DATASETS
@@ -24,3 +26,10 @@ class GTA5Dataset(NumberedDataset):
     shipped_lists = 'gta5'
     raw_ids = CITYSCAPES_IDS
     digits = 5
+    published: ClassVar[dict[str | None, int]] = {
+        'train': 12403,
+        'val': 6382,
+        'test': 6181,
+        None: 24966,
+        'gta5_hiast.txt': 24941,
+    }

@@ -1,7 +1,7 @@
 """Mapillary Vistas: 18000 training and 2000 validation street images of many sizes, labels as palette PNGs."""
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,15 +11,14 @@ from mmuda.datasets.transforms.loading import decode_ids
 from mmuda.registry import DATASETS
 
 _FOLDERS = {'train': ('training', 'train'), 'val': ('validation',), 'test': ('testing',)}
-_LAST_ID = 65  # of v1.2, unlabeled
 _CURE = 'Use the labels of v1.2; the archive of v2.0 has them in v1.2/labels.'
 
 
 def _decode(data: bytes, path: str) -> np.ndarray:
     """Decode a label file of v1.2 to its ids, (H, W) uint8."""
     ids = decode_ids(data, path)
-    if ids.max() > _LAST_ID:
-        raise ValueError(f'{path}: holds the id {ids.max()}, but v1.2 of Mapillary Vistas has 0 to {_LAST_ID}. {_CURE}')
+    if ids.max() > (last := MAPILLARY_IDS.last):
+        raise ValueError(f'{path}: holds the id {ids.max()}, but v1.2 of Mapillary Vistas has 0 to {last}. {_CURE}')
     return ids
 
 
@@ -47,6 +46,7 @@ class MapillaryDataset(DomainDataset):
     list_dir = 'mapillary_list'
     image_suffix = '.jpg'
     raw_ids = MAPILLARY_IDS
+    published: ClassVar[dict[str | None, int]] = {'train': 18000, 'val': 2000, None: 18000}
     label_decoder = staticmethod(_decode)
 
     def __init__(self, *, classes: int = 7, **kwargs: Any) -> None:

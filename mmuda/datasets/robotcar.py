@@ -1,7 +1,7 @@
 """Oxford RobotCar: 894 training images of rainy drives without labels and 271 validation images, 9 classes."""
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from mmuda.datasets.base import DomainDataset
 from mmuda.datasets.classes import ROBOTCAR_IDS
@@ -30,6 +30,7 @@ class RobotCarDataset(DomainDataset):
     label_dirs = ('anno',)
     list_dir = 'robotcar_list'
     raw_ids = ROBOTCAR_IDS
+    published: ClassVar[dict[str | None, int]] = {'train': 894, 'val': 271, None: 894}
     label_decoder = staticmethod(decode_red)
 
     def __init__(self, *, classes: int = 9, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
 """SYNTHIA (RAND_CITYSCAPES): 9400 rendered street images, labels in three published forms."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,7 @@ class SYNTHIADataset(NumberedDataset):
     depth_dirs = ('Depth/Depth', 'Depth')
     list_dir = 'synthia_list'
     digits = 7
+    published: ClassVar[dict[str | None, int]] = {'train': 9000, 'val': 400, None: 9400}
 
     def __init__(self, *, label_kind: str | None = None, **kwargs: Any) -> None:
         if label_kind not in (None, *_KINDS):

@@ -1,5 +1,6 @@
 """Which images hold how many pixels of each class: what rare-class sampling and copy-paste draw from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,21 @@ def class_statistics(
     loader = DataLoader(images, batch_size=None, num_workers=num_workers)
     counts = np.stack([np.asarray(found) for found in progress(loader, len(images), KIND)])  # (images, 256)
     names = [images.get_data_info(index)['image'] for index in range(len(images))]
-    classes = list(images.metainfo['classes'])
+    return write_statistics(out, names, counts, images.metainfo['classes'], domain)
+
+
+def write_statistics(
+    out: str | Path, names: Sequence[str], counts: np.ndarray, classes: Sequence[str], domain: str
+) -> dict[str, Any]:
+    """Write what was counted; see :func:`class_statistics`.
+
+    Args:
+        out: Folder for the result.
+        names: The images' paths below the image folder.
+        counts: Pixels of each class in each image, (images, 256) int64; 255 = ignored.
+        classes: Names of the classes.
+        domain: ``'source'`` or ``'target'``.
+    """
     pixels = counts.sum(0).tolist()
     content = {
         'kind': KIND,
@@ -68,7 +83,7 @@ def class_statistics(
         'count': 0,
         'version': __version__,
         'domain': domain,
-        'classes': classes,
+        'classes': list(classes),
         'pixels': dict(zip(classes, pixels, strict=False)),
         'ignored': pixels[IGNORE],
         'images': {
@@ -77,5 +92,5 @@ def class_statistics(
         },
     }
     manifest.write(Path(out), content)
-    print_log(f'{out}: {len(images)} labels counted', logger='current')
+    print_log(f'{out}: {len(names)} labels counted', logger='current')
     return content

@@ -73,7 +73,8 @@ class Predictor:
         self.model.keep_logits = True  # for the confidence
         self.model.predict_depth, self.model.predict_density = depth, density
         self.pipeline = Compose(cfg.test_pipeline)
-        self.meta = metainfo(self.model.out_channels)
+        own = cfg.test_dataloader.dataset.get('ids')  # a FolderDataset's
+        self.meta = metainfo(list(own) if own else self.model.out_channels)
 
     @torch.no_grad()
     def __call__(self, path: str) -> Prediction:
