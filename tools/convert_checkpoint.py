@@ -81,6 +81,19 @@ def deeplab_keys(layout: str, classes: int) -> set[str]:
     return {f'{name}.{key}' for name, part in parts.items() for key in part.state_dict()}
 
 
+def placed(found: NetworkWeights, layout: str) -> NetworkWeights:
+    """Drop what has no place in the network of a layout.
+
+    Raises:
+        ValueError: Nothing has.
+    """
+    wanted = deeplab_keys(layout, 19)
+    state = {key: value for key, value in found.state.items() if key in wanted}
+    if not state:
+        raise ValueError(f'the file holds no tensor of the network of {layout}, but {", ".join(list(found.state)[:3])}')
+    return found._replace(state=state, dropped=[*found.dropped, *(key for key in found.state if key not in wanted)])
+
+
 def report(found: NetworkWeights, layout: str, classes: int | None) -> None:
     """Say what came over, what was left behind and what the network will lack."""
     missing = deeplab_keys(layout, classes or 19) - set(found.state)
@@ -122,6 +135,8 @@ def main() -> None:
     """Read, rename, slice, report, write."""
     args = parse_args()
     found = network_state(load_safe(args.checkpoint, allow=NUMPY_SCALARS), prefer=args.weights)
+    if args.format:
+        found = placed(found, args.format)
     classes = number_of_classes(found.state)
     if args.classes and classes is None:
         raise ValueError(f'--classes {args.classes}: {args.checkpoint} has no head to take classes from')
