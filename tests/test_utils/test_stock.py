@@ -1,6 +1,7 @@
 """Networks that leave for stock mmseg: nothing of this package is needed, and they predict the same."""
 
 import ast
+import importlib
 import json
 import runpy
 import subprocess
@@ -54,7 +55,7 @@ for config in sorted(set(folder.glob('*.py')) - set(folder.glob('*_network.py'))
     classes[config.stem] = len(model.dataset_meta['classes'])
 inferencer = MMSegInferencer(model=str(config), weights=str(config.with_suffix('.pth')), device='cpu')
 assert (inferencer(image, return_datasamples=True).pred_sem_seg.data[0].numpy() == label).all()
-print(json.dumps([classes, sorted(name for name, module in sys.modules.items() if module and 'mmuda' in name)]))
+print(json.dumps([classes, sorted(name for name, module in sys.modules.items() if module and name[:6] == 'mmuda.')]))
 """
 
 
@@ -100,13 +101,16 @@ def test_stock_mmseg_predicts_the_same_without_this_package(
     wanted = {}
     for name, (config, settings, lacking) in LEAVING.items():
         cfg, state = trained(load, config, settings)
-        cfg.dump(tmp_path / 'config.py')
-        torch.save({'state_dict': state}, tmp_path / 'network.pth')
-        leave(tmp_path / 'config.py', tmp_path / 'network.pth', tmp_path / f'left/{name}.pth')
-        wanted[name] = predict(cfg, tmp_path / 'network.pth', str(image))
+        files = tmp_path / f'{name}.py', tmp_path / f'{name}.pth'
+        cfg.dump(files[0])
+        torch.save({'state_dict': state}, files[1])
+        leave(*files, tmp_path / f'left/{name}.pth')
+        wanted[name] = predict(cfg, files[1], str(image))
         assert len(np.unique(wanted[name])) > 3, name
         assert [one.__name__ for one in stock_config(cfg)[1]] == lacking
         assert list((tmp_path / 'left').glob(f'{name.replace("-", "_")}_network.py')) != [] or not lacking
+    twice = load(LEAVING['once'][0], **SIZES)
+    assert not np.array_equal(predict(twice, tmp_path / 'once.pth', str(image)), wanted['once'])
     command = [sys.executable, '-c', STOCK, str(tmp_path / 'left'), str(image)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -158,3 +162,17 @@ def test_a_module_holds_what_its_classes_use_and_no_more() -> None:
     assert found == {'SummedASPPHead'}
     assert 'from mmseg.registry import MODELS' in source
     assert 'ResNet' not in source
+
+
+def test_a_module_that_would_be_ambiguous(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ('one_net', 'other_net'):
+        text = f'SCALE = 2\n\n\nclass {name.title()}:\n    scale = SCALE\n'
+        (tmp_path / f'{name}.py').write_text(text)
+    (tmp_path / 'by_module.py').write_text('from mmuda.models import losses\n\n\nclass Net:\n    loss = losses.berhu\n')
+    first, second, third = map(importlib.import_module, ('one_net', 'other_net', 'by_module'))
+    assert module_source([first.One_Net]).split() == (tmp_path / 'one_net.py').read_text().split()
+    with pytest.raises(ValueError, match='other_net and one_net both define SCALE: rename one'):
+        module_source([first.One_Net, second.Other_Net])
+    with pytest.raises(ValueError, match=r'by_module uses mmuda\.models\.losses as a module'):
+        module_source([third.Net])
