@@ -1,4 +1,4 @@
-"""Bring a published checkpoint into our form, or hand one of ours over: key names, classes, and nothing but tensors.
+"""Bring a published checkpoint into our form, hand one of ours over, or leave with it to stock mmseg.
 
     python tools/convert_checkpoint.py ehtdi GTA5_source.pth gta5_source.pth
     python tools/convert_checkpoint.py ehtdi best.pth synthia_start.pth --classes 16 --weights student
@@ -7,6 +7,10 @@
     python tools/convert_checkpoint.py depth_distribution model_9000.pth start.pth --discriminator model_D_9000.pth
     python tools/convert_checkpoint.py hiast HIAST_final.pth hiast_gta2city.pth
     python tools/convert_checkpoint.py --hand-over configs/ldbe/gta2city_stage0_source.py iter_5000.pth source.pth
+    python tools/convert_checkpoint.py --to-mmseg configs/ehtdi/gta2city.py best.pth left/ehtdi_gta2city.pth
+
+Every file that the papers name, with its command: docs/weights.md. Only tensors and plain types are read, here also the
+numbers of NumPy; a file that needs pickled code is refused. What is written holds tensors and plain types alone.
 
 ``ehtdi`` reads the two-head DeepLab-v2 files of EHTDI, PixMatch and MaxSquareLoss, ``ldbe`` the one-head files of CCM
 and LDBE; both read their start file DeepLab_resnet_pretrained_init. ``daf_ida`` reads the files of DAF's trainings,
@@ -17,10 +21,15 @@ STAGE=FILE``, as ``load_from`` and for tests.
 
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
 config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
+
+``--to-mmseg`` takes a checkpoint or the folder of a run, and writes the network that CONFIG evaluates: a checkpoint,
+beside it a config of stock mmseg, and a module NAME_network.py of what mmseg lacks, if it lacks something. Stock tools
+then predict the same, in fp32, without mmuda.
 """
 
 import argparse
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -30,6 +39,7 @@ import torch
 from mmengine.config import Config
 
 from mmuda.datasets.classes import CLASS_SETS, metainfo
+from mmuda.engine.recipe import RecipeError, find_checkpoint
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.discriminators import FCDiscriminator
 from mmuda.models.heads import SummedASPPHead
@@ -37,6 +47,8 @@ from mmuda.models.necks import DepthGuide
 from mmuda.models.uda.depth_distribution import RegressionHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, load_safe
 from mmuda.utils.files import write_whole
+from mmuda.utils.inference import load_model
+from mmuda.utils.stock import module_source, stock_config
 from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes, rows_kept, slice_classes
 
 # Layout -> heads of its network, and the channels of the features they see.
@@ -48,6 +60,13 @@ HEADS = {
     'hiast': {'decode_head': 2048},
 }
 
+MMSEG_CONFIG = """# The network of {name} for stock mmseg; its weights: {weights}. Written by mmuda.
+{imports}{settings}"""
+IMPORTS = """import sys
+sys.path.append('{{{{ fileDirname }}}}')  # the module lies beside this file
+custom_imports = dict(imports=['{module}'], allow_failed_imports=False)
+"""
+
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
@@ -57,15 +76,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='file to write')
     parser.add_argument('--classes', type=int, help='keep the classes of a smaller set, e.g. 16 of 19')
     parser.add_argument(
-        '--weights', choices=['ema', 'student'], default='ema', help='averaged weights where there are some, or never'
+        '--weights', choices=['ema', 'student'], help='averaged weights where there are some (the default), or never'
     )
     parser.add_argument(
         '--discriminator', metavar='FILE', help="the discriminator's own file, model_D_<i>.pth of Depth Distribution"
     )
     parser.add_argument('--hand-over', metavar='CONFIG', help='hand over a checkpoint of ours, trained by this config')
+    parser.add_argument(
+        '--to-mmseg', metavar='CONFIG', help='leave with the network that this config evaluates: stock mmseg, no mmuda'
+    )
     args = parser.parse_args()
-    if (args.format is None) == (args.hand_over is None):
-        parser.error(f'name a format ({", ".join(sorted(HEADS))}) or use --hand-over CONFIG')
+    if [args.format, args.hand_over, args.to_mmseg].count(None) != 2:
+        parser.error(f'name a format ({", ".join(sorted(HEADS))}), or use --hand-over CONFIG or --to-mmseg CONFIG')
+    if args.to_mmseg and (args.classes or args.weights or args.discriminator):
+        parser.error('--to-mmseg takes the network as CONFIG has it: leave out --classes, --weights, --discriminator')
     return args
 
 
@@ -79,6 +103,19 @@ def deeplab_keys(layout: str, classes: int) -> set[str]:
         if layout == 'depth_distribution':
             parts |= {'density_head': RegressionHead(), 'depth_head': RegressionHead()}
     return {f'{name}.{key}' for name, part in parts.items() for key in part.state_dict()}
+
+
+def placed(found: NetworkWeights, layout: str) -> NetworkWeights:
+    """Drop what has no place in the network of a layout.
+
+    Raises:
+        ValueError: Nothing has.
+    """
+    wanted = deeplab_keys(layout, 19)
+    state = {key: value for key, value in found.state.items() if key in wanted}
+    if not state:
+        raise ValueError(f'the file holds no tensor of the network of {layout}, but {", ".join(list(found.state)[:3])}')
+    return found._replace(state=state, dropped=[*found.dropped, *(key for key in found.state if key not in wanted)])
 
 
 def report(found: NetworkWeights, layout: str, classes: int | None) -> None:
@@ -118,10 +155,42 @@ def preprocessing(config: str, classes: int | None) -> dict:
     return {key: value for key, value in model.data_preprocessor.to_dict().items() if key != 'type'}
 
 
+def write_checkpoint(path: Path, state: dict, meta: dict) -> None:
+    """Write a checkpoint, whole."""
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict=state, meta=meta), buffer)
+    write_whole(path, buffer.getvalue())
+    print(f'written: {path}')
+
+
+def leave(config: str, checkpoint: str, out: Path) -> None:
+    """Write checkpoint, config and, where it takes one, module for stock mmseg."""
+    cfg = Config.fromfile(config)
+    plain, module = out.with_suffix('.py'), out.with_name(re.sub(r'\W', '_', out.stem) + '_network.py')
+    if out == plain or plain.resolve() == Path(config).resolve():
+        raise ValueError(f'{plain} is to hold the new config: give the checkpoint another name')
+    settings, lacking = stock_config(cfg)
+    network = load_model(cfg, find_checkpoint(checkpoint, cfg)).network
+    imports = ''
+    if lacking:
+        write_whole(module, module_source(lacking))
+        print(f'written: {module}, with {", ".join(one.__name__ for one in lacking)}, which mmseg lacks')
+        imports = IMPORTS.format(module=module.stem)
+    write_checkpoint(out, network.state_dict(), dict(dataset_meta=metainfo(network.out_channels)))
+    heading = dict(name=Path(config).name, weights=out.name)
+    write_whole(plain, MMSEG_CONFIG.format(**heading, imports=imports, settings=Config(settings).pretty_text))
+    print(f'written: {plain}')
+
+
 def main() -> None:
     """Read, rename, slice, report, write."""
     args = parse_args()
-    found = network_state(load_safe(args.checkpoint, allow=NUMPY_SCALARS), prefer=args.weights)
+    if args.to_mmseg:
+        leave(args.to_mmseg, args.checkpoint, Path(args.out))
+        return
+    found = network_state(load_safe(args.checkpoint, allow=NUMPY_SCALARS), prefer=args.weights or 'ema')
+    if args.format:
+        found = placed(found, args.format)
     classes = number_of_classes(found.state)
     if args.classes and classes is None:
         raise ValueError(f'--classes {args.classes}: {args.checkpoint} has no head to take classes from')
@@ -140,14 +209,11 @@ def main() -> None:
     if args.discriminator:
         state = state | discriminator(args.discriminator)
         print(f'discriminator: {len(state) - len(found.state)} tensors')
-    buffer = io.BytesIO()
-    torch.save(dict(state_dict=state, meta=meta), buffer)
-    write_whole(Path(args.out), buffer.getvalue())
-    print(f'written: {args.out}')
+    write_checkpoint(Path(args.out), state, meta)
 
 
 if __name__ == '__main__':
     try:
         main()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecipeError) as error:
         sys.exit(f'error: {error}')

@@ -55,9 +55,14 @@ def load_safe(
         foreign = re.search(r'GLOBAL (\S+)', str(error))
         if foreign is None:
             raise ValueError(f'{path} is not a readable checkpoint') from error
+        cure = (  # numbers are allowed by the converter alone, so there is no further tool to name
+            'Ask whoever published it for a file of the state_dict alone'
+            if allow
+            else 'tools/convert_checkpoint.py brings published checkpoints into that form'
+        )
         raise ValueError(
-            f'{path} is refused: it asks for {foreign[1]}, and only tensors and plain Python types are read, because '
-            'anything else could run code. tools/convert_checkpoint.py brings published checkpoints into that form'
+            f'{path} is refused: it needs pickled code ({foreign[1]}), and only tensors and plain Python types are '
+            f'read, because anything else could do what it likes. {cure}'
         ) from error
     except (RuntimeError, EOFError) as error:
         raise ValueError(f'{path} is not a readable checkpoint; it may be cut short') from error

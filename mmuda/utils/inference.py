@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from mmuda.datasets.classes import metainfo
 from mmuda.datasets.transforms.loading import LoadLabels, decode_image
 from mmuda.models.losses import softmax_confidence
+from mmuda.models.uda import UDASegmentor
 from mmuda.registry import DATASETS, MODELS
 from mmuda.utils.checkpoint import load_safe
 from mmuda.utils.depth import metres
@@ -60,16 +61,7 @@ class Predictor:
     ) -> None:
         if 'test_pipeline' not in cfg:
             raise ValueError(f'{cfg.filename} has no test_pipeline, by which images are loaded: add one')
-        init_default_scope(cfg.default_scope)
-        self.model = MODELS.build(cfg.model)
-        state = load_safe(checkpoint)
-        try:
-            missing, unexpected = self.model.load_state_dict(state.get('state_dict', state), strict=False)
-        except ValueError as error:
-            raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: {error}') from error
-        if other := missing + unexpected:
-            raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
-        self.model.to(device).eval()
+        self.model = load_model(cfg, checkpoint).to(device)
         self.model.keep_logits = True  # for the confidence
         self.model.predict_depth, self.model.predict_density = depth, density
         self.pipeline = Compose(cfg.test_pipeline)
@@ -88,6 +80,28 @@ class Predictor:
         if self.model.predict_density:
             density = (sample.pred_density_map.data[0] / 255).clamp(0, 1).cpu().numpy()
         return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy(), depth, density)
+
+
+def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
+    """The model of a config with the weights of a checkpoint, in eval mode.
+
+    The checkpoint may be of any layout that :func:`mmuda.utils.weights.start_state` knows; what only training needs (a
+    discriminator, say) may be missing.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the config.
+    """
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    state = load_safe(checkpoint)
+    try:
+        missing, unexpected = model.load_state_dict(state.get('state_dict', state), strict=False)
+    except ValueError as error:
+        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: {error}') from error
+    needed = 'teacher.' if model.evaluate == 'teacher' else 'student.'
+    if other := [key for key in missing if key.startswith(needed)] + unexpected:
+        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
+    return model.eval()
 
 
 def load_image(path: str) -> np.ndarray:

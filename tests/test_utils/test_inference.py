@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import save_network
+from helpers import fresh_model, save_network
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmuda.registry import DATASETS
-from mmuda.utils.inference import Predictor, check_same_classes, comparison, val_items
+from mmuda.utils.inference import Predictor, check_same_classes, comparison, load_model, val_items
 
 
 @pytest.fixture
@@ -62,6 +62,20 @@ def test_networks_of_other_classes_cannot_be_compared(cfg: Config, predictor: Pr
     with pytest.raises(ValueError, match='one has 19, two has 16'):
         check_same_classes({'one': predictor, 'two': other})
     check_same_classes({'one': predictor, 'two': predictor})
+
+
+def test_a_plain_network_serves_a_config_whose_training_needs_more(load, tmp_path: Path) -> None:
+    cfg = load('baselines/minicity_advent.py')
+    model = fresh_model(cfg)
+    torch.save(model.student.state_dict(), tmp_path / 'plain.pth')
+    found = load_model(cfg, tmp_path / 'plain.pth')
+    assert not found.training
+    wanted = model.student.state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in found.network.state_dict().items())
+    less = {key: value for key, value in wanted.items() if 'convs.1.' not in key}
+    torch.save(less, tmp_path / 'less.pth')
+    with pytest.raises(ValueError, match=r'less\.pth does not fit .*: only one of them has .*convs\.1'):
+        load_model(cfg, tmp_path / 'less.pth')
 
 
 def test_a_checkpoint_that_does_not_fit_is_named(load, cfg: Config, predictor: Predictor, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.discriminators import FCDiscriminator
 from mmuda.models.heads import SummedASPPHead
+from mmuda.registry import MODELS
 from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_from_http, load_safe
 from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes, start_state
 
@@ -27,7 +28,7 @@ def port(classes=19, prefix=''):
     """A small state dict in the key names of the DeepLab-v2 ports."""
     torch.manual_seed(0)
     state = {'conv1.weight': torch.randn(4, 3, 7, 7), 'bn1.running_mean': torch.randn(4)}
-    state['layer3.22.downsample.0.weight'] = torch.randn(8, 4, 1, 1)
+    state['layer3.0.downsample.0.weight'] = torch.randn(8, 4, 1, 1)
     for layer, channels in ((5, 4), (6, 8)):
         for branch in range(4):
             state[f'layer{layer}.conv2d_list.{branch}.weight'] = torch.randn(classes, channels, 3, 3)
@@ -38,7 +39,7 @@ def port(classes=19, prefix=''):
 OURS = {
     'conv1.weight': 'backbone.conv1.weight',
     'bn1.running_mean': 'backbone.bn1.running_mean',
-    'layer3.22.downsample.0.weight': 'backbone.layer3.22.downsample.0.weight',
+    'layer3.0.downsample.0.weight': 'backbone.layer3.0.downsample.0.weight',
     **{
         f'layer{layer}.conv2d_list.{branch}.{kind}': f'{head}.convs.{branch}.{kind}'
         for layer, head in ((5, 'auxiliary_head'), (6, 'decode_head'))
@@ -154,6 +155,83 @@ def test_classes_are_sliced_in_both_heads_and_all_branches():
     assert number_of_classes(sliced) == 16
     with pytest.raises(ValueError, match='has 16 classes'):
         slice_classes(sliced, rows_kept(19, 16))
+
+
+# Layout -> its network, and the published name of each of ours. Depth and width of the backbone change no name.
+PUBLISHED = {
+    'ehtdi': (
+        ('auxiliary_head',),
+        {'decode_head.convs': 'layer6.conv2d_list', 'auxiliary_head.convs': 'layer5.conv2d_list'},
+    ),
+    'ldbe': ((), {'decode_head.convs': 'layer5.conv2d_list'}),
+    'daf_ida': (
+        ('neck',),
+        {
+            'decode_head.convs': 'layer6.conv2d_list',
+            **{f'neck.attentions.{i}.fc1': f'att{i + 1}.1' for i in range(4)},
+            **{f'neck.attentions.{i}.fc2': f'att{i + 1}.3' for i in range(4)},
+            **{f'neck.up_projs.{i}.{part}': f'up{i + 1}.{part}1' for i in range(4) for part in ('conv', 'bn')},
+            **{f'neck.fuse.{part}': f'mff_{part}' for part in ('conv', 'bn')},
+            **{f'neck.reg.{part}': f'{part}R0' for part in ('conv', 'bn')},
+            'neck.conv_depth': 'convR2',
+            'neck.gate': 'dec4',
+        },
+    ),
+    'hiast': ((), {'backbone': 'seg_model.backbone', 'decode_head.convs': 'seg_model.aspp.conv2d_list'}),
+}
+# What the authors save around the weights.
+AROUND = {
+    'ehtdi': lambda state: {'state_dict': {}, 'shadow': state, 'epoch': 3, 'best_MIou': np.float64(0.5)},
+    'ldbe': lambda state: {f'module.{key}': value for key, value in state.items()},
+    'daf_ida': lambda state: {'model_state_dict': state, 'iter': 13000, 'loss': torch.ones(1)},
+    'hiast': dict,
+}
+
+
+def narrow(layout):
+    """A network with every tensor of a layout's ResNet-101, 2 channels wide."""
+    more, _ = PUBLISHED[layout]
+    head = dict(type='mmuda.SummedASPPHead', num_classes=19, align_corners=True)
+    parts = {
+        'decode_head': dict(head, in_channels=64, in_index=3),
+        'auxiliary_head': dict(head, in_channels=32, in_index=2),
+        'neck': dict(type='mmuda.DepthGuide', in_channels=(8, 16, 32, 64), depth_size=(16, 16)),
+    }
+    backbone = dict(
+        type='mmuda.CeilResNet', depth=101, stem_channels=2, base_channels=2, strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4), contract_dilation=False, style='caffe',
+    )  # fmt: skip
+    chosen = {name: parts[name] for name in ('decode_head', *more)}
+    return MODELS.build(dict(type='EncoderDecoder', backbone=backbone, test_cfg=dict(mode='whole'), **chosen)).eval()
+
+
+@pytest.mark.parametrize('layout', PUBLISHED)
+def test_a_published_file_imports_completely_and_predicts_the_same(layout, tmp_path, convert, capsys):
+    torch.manual_seed(0)
+    network, image = narrow(layout), torch.randn(1, 3, 33, 65)
+    for key, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5) if 'var' in key else value.normal_(std=0.5)
+    names = {'backbone.': '', **{f'{ours}.': f'{theirs}.' for ours, theirs in PUBLISHED[layout][1].items()}}
+
+    def published(key):
+        [ours] = [ours for ours in names if key.startswith(ours)]
+        return names[ours] + key.removeprefix(ours)
+
+    state = {published(key): value for key, value in network.state_dict().items()}
+    torch.save(AROUND[layout](state), tmp_path / 'in.pth')
+    convert(tmp_path / 'in.pth', tmp_path / 'out.pth', layout=layout)
+    printed = capsys.readouterr().out
+    assert f'matched: {len(state)} tensors' in printed
+    assert 'dropped: 0 tensors' in printed
+    assert 'missing: 0 tensors' in printed
+    torch.manual_seed(1)
+    other = narrow(layout)
+    other.load_state_dict(load_safe(tmp_path / 'out.pth')['state_dict'])
+    with torch.no_grad():
+        wanted = network(image)
+        assert torch.equal(other(image), wanted)
+    assert wanted.std() > 0
 
 
 # ----------------------------------------------------------------------------------------- loading into our models
@@ -283,7 +361,7 @@ def test_a_file_that_runs_code_is_refused(tmp_path, how, legacy):
         lambda file: load_from_http(file.as_uri(), model_dir=str(tmp_path / 'downloads')),
     ]
     for read in readers:
-        with pytest.raises(ValueError, match=r'hostile\.pth is refused: .*convert_checkpoint'):
+        with pytest.raises(ValueError, match=r'hostile\.pth is refused: it needs pickled code'):
             read(path)
         assert not marker.exists()
     torch.load(path, weights_only=False)  # the same file does run its code in a reader that is not safe
@@ -322,7 +400,7 @@ def test_broken_files_are_named(tmp_path, content):
 def test_numpy_numbers_only_by_permission(tmp_path, legacy):
     path = tmp_path / 'scores.pth'
     torch.save({'best_MIou': np.float64(0.5), 'iter': np.int64(3)}, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(ValueError, match='refused'):
+    with pytest.raises(ValueError, match=r'refused.*tools/convert_checkpoint\.py'):
         load_safe(path)
     assert load_safe(path, allow=NUMPY_SCALARS) == {'best_MIou': 0.5, 'iter': 3}
 
@@ -358,7 +436,7 @@ def test_tool(tmp_path, convert, capsys):
     assert 'layout: DeepLab-v2 port, shadow; classes: 16' in printed
     assert 'matched: 19 tensors' in printed
     assert 'dropped: 2 tensors of para, proto_classifier' in printed
-    assert 'missing: 622 tensors of backbone.bn1, ' in printed
+    assert 'missing: 621 tensors of backbone.bn1, ' in printed
     converted = load_safe(out)
     same(converted['state_dict'], slice_classes(network_state(port()).state, S16))
     assert len(converted['meta']['dataset_meta']['classes']) == 16
@@ -380,7 +458,7 @@ def test_tool_takes_files_with_one_head(tmp_path, convert, capsys):
     printed = capsys.readouterr().out
     assert 'layout: DeepLab-v2 port, one head; classes: 19' in printed
     assert 'dropped: 8 tensors of layer6.conv2d_list.0, ' in printed
-    assert 'missing: 622 tensors of backbone.bn1, ' in printed
+    assert 'missing: 621 tensors of backbone.bn1, ' in printed
     converted = load_safe(tmp_path / 'out.pth')['state_dict']
     assert torch.equal(converted['decode_head.convs.3.bias'], state['layer5.conv2d_list.3.bias'])
 
@@ -410,9 +488,20 @@ def test_tool_takes_both_networks_of_depth_distribution(tmp_path, convert, capsy
         convert(*files, '--discriminator', tmp_path / 'model_9.pth', layout='depth_distribution')
 
 
+def test_tool_drops_what_the_named_network_does_not_have(tmp_path, convert, capsys):
+    torch.save(port(), tmp_path / 'in.pth')
+    convert(tmp_path / 'in.pth', tmp_path / 'out.pth', layout='ldbe')
+    assert 'dropped: 8 tensors of auxiliary_head.convs.0, ' in capsys.readouterr().out
+    assert len(load_safe(tmp_path / 'out.pth')['state_dict']) == 11
+    torch.save({'state_dict': {'backbone.stem.0.weight': torch.ones(1)}}, tmp_path / 'other.pth')
+    with pytest.raises(SystemExit, match=r'error: .* no tensor of the network of ldbe, but backbone\.stem\.0\.weight'):
+        convert(tmp_path / 'other.pth', tmp_path / 'none.pth', layout='ldbe')
+    assert not (tmp_path / 'none.pth').exists()
+
+
 def test_tool_refuses_code(tmp_path, convert):
     path, marker = hostile(tmp_path, 'system', legacy=False)
-    with pytest.raises(SystemExit, match=r'error: .*hostile\.pth is refused'):
+    with pytest.raises(SystemExit, match=r'error: .*hostile\.pth is refused: it needs pickled code .*state_dict alone'):
         convert(path, tmp_path / 'out.pth')
     assert not marker.exists()
     assert not (tmp_path / 'out.pth').exists()

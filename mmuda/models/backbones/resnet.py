@@ -33,8 +33,6 @@ class CeilResNet(ResNet):
 
     arch_settings: ClassVar[dict] = {10: (BasicBlock, (1, 1, 1, 1)), **ResNet.arch_settings}
 
-    arch_settings: ClassVar[dict] = {10: (BasicBlock, (1, 1, 1, 1)), **ResNet.arch_settings}
-
     def __init__(
         self,
         *args: Any,
