@@ -1,6 +1,6 @@
 """Shared by all tests: one thread, our registry scope, configs written as they come, a small city."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from yapf.yapflib import yapf_api
 
 import mmuda.datasets  # noqa: F401
 from mmuda import minicity
+from mmuda.engine.hooks import label_firewall
 
 torch.set_num_threads(1)
 # MMEngine lays out the whole config for every checkpoint and log: four fifths of what a run of two iterations takes.
@@ -24,6 +25,13 @@ def _scope() -> None:
     """Build unprefixed types as configs do."""
     if (current := DefaultScope.get_current_instance()) is None or current.scope_name != 'mmuda':
         init_default_scope('mmuda')
+
+
+@pytest.fixture(autouse=True)
+def _no_firewall() -> Iterator[None]:
+    """A firewall of a run that was broken off, or never begun, does not outlive its test."""
+    yield
+    label_firewall._standing.clear()
 
 
 @pytest.fixture(autouse=True)

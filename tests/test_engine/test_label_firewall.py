@@ -1,7 +1,5 @@
 """What a source-free stage opens."""
 
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +9,6 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmuda.engine.hooks import LabelFirewallHook
-
-
-@pytest.fixture(autouse=True)
-def _stand_down() -> Iterator[None]:
-    yield
-    gc.collect()
 
 
 @pytest.fixture
