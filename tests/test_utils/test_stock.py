@@ -125,7 +125,7 @@ def test_what_is_left_is_the_network_that_the_config_evaluates(
     load: Callable[..., Config], leave: Callable[..., None], tmp_path: Path
 ) -> None:
     cfg, state = trained(load, 'ehtdi/minicity.py', {})
-    cfg.model.student.backbone.init_cfg = dict(type='Pretrained', checkpoint='/home/me/imagenet.pth')
+    cfg.model.student.backbone.init_cfg = dict(type='Pretrained', checkpoint='imagenet.pth')
     cfg.dump(tmp_path / 'config.py')
     torch.save({'state_dict': state}, tmp_path / 'network.pth')
     leave(tmp_path / 'config.py', tmp_path / 'network.pth', tmp_path / 'left.pth')
