@@ -118,6 +118,20 @@ def test_every_config_trains(name: str, city: Path, runs: Path, monkeypatch: pyt
     assert scores == pytest.approx({name: validated[name] for name in scores}, nan_ok=True)
 
 
+def test_final_score_of_hiast(city: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--tta`` takes images as large as their labels, and sums probabilities."""
+    monkeypatch.setenv('MMUDA_DATA', str(city))
+    recipe = small_recipe('hiast/gta2city_stage0_source.py', runs / 'hiast_gta2city_stage0_source.py')
+    last = recipe.run()
+    tool = runpy.run_path(str(ROOT / 'tools/test.py'))
+    (written,) = last.parent.glob('*.py')
+    monkeypatch.setattr(sys, 'argv', ['test.py', str(written), str(last), '--tta'])
+    cfg = tool['build_config'](tool['parse_args']())
+    assert len(cfg.model.sizes) == 5
+    cfg.model.sizes = [(32, 64), (48, 96)]
+    assert Runner.from_cfg(cfg).test()['aAcc'] > 0
+
+
 def test_a_start_of_19_classes_keeps_the_16(city: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--init source=FILE`` with another task's file (EHTDI spec 3.2)."""
     monkeypatch.setenv('MMUDA_DATA', str(city))

@@ -33,6 +33,7 @@ val_dataloader = dict(
         ]))
 test_dataloader = val_dataloader
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+tta_model = dict(sizes=[(960, 1280)])
 # Nothing of the source may be opened.
 custom_hooks = [
     *_base_.custom_hooks[:-1],

@@ -26,5 +26,6 @@ val_dataloader = dict(
         ]))
 test_dataloader = val_dataloader
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+tta_model = dict(sizes=[(960, 1280)])
 train_cfg = dict(max_iters=2968)  # 8 epochs
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=2968, eta_min=1e-7, by_epoch=False)]

@@ -64,6 +64,7 @@ test_pipeline = [
     dict(type='Resize', scale=(1536, 768)),
     dict(type='PackSegInputs'),
 ]
+tta_model = dict(sizes=[(768, 1536)])  # tools/test.py --tta: as the published numbers were scored
 train_cfg = dict(max_iters=8000, val_interval=400)
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=8000, eta_min=3e-9, by_epoch=False)]
 optim_wrapper = dict(

@@ -49,5 +49,6 @@ test_pipeline = [
     dict(type='Resize', scale=(1536, 768), backend='pillow', interpolation='lanczos'),
     dict(type='PackSegInputs'),
 ]
+tta_model = dict(sizes=[(512, 1024), (640, 1280), (768, 1536), (900, 1800), (1024, 2048)])
 train_cfg = dict(max_iters=6000)
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=9351, eta_min=3e-8, by_epoch=False)]  # 3 epochs of the source, of which 2 run

@@ -37,14 +37,14 @@ test_pipeline = [
     dict(type='Resize', scale=(1024, 512)),
     dict(type='PackSegInputs'),
 ]
-tta_pipeline = [  # the scales in IAST's evaluation configs, no flip
+tta_pipeline = [  # tools/test.py --tta: the scales in IAST's evaluation configs, no flip
     dict(type='LoadImageFromFile'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=scale) for scale in ((1024, 512), (1280, 640), (1536, 768), (1800, 900), (2048, 1024))],
-        [dict(type='mmuda.LoadLabels', same_size=False)],
-        [dict(type='PackSegInputs')],
-    ]),
+    dict(type='mmuda.LoadLabels'),
+    dict(type='PackSegInputs'),
 ]
+tta_model = dict(
+    type='mmuda.SummedProbabilities',
+    sizes=[(512, 1024), (640, 1280), (768, 1536), (900, 1800), (1024, 2048)])
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=24936, val_interval=500)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmseg.structures import SegDataSample
 
 from mmuda.models.prediction import at_file_size, resized_argmax
-from mmuda.models.tta import TTAModel
+from mmuda.models.tta import SummedProbabilities, TTAModel, summed_probabilities
 from mmuda.models.uda import UDASegmentor
 from mmuda.registry import MODELS
 
@@ -135,6 +135,37 @@ def test_half_precision_ends_at_the_head(load) -> None:
 def test_logits_are_kept_for_those_who_average_them(model) -> None:
     assert TTAModel(model).module.keep_logits
     assert all('seg_logits' in sample for sample in assert_as_mmseg(model, (90, 160)))
+
+
+def interpolate(maps: torch.Tensor, size: tuple) -> torch.Tensor:
+    return F.interpolate(maps, size=size, mode='bilinear', align_corners=True)
+
+
+@torch.no_grad()
+def test_probabilities_are_interpolated_not_logits(model) -> None:
+    """HIAST spec 1: softmax at the size that the network sees, then up to the labels', view by view."""
+    for branch in model.network.decode_head.convs:
+        branch.weight *= 50  # probabilities far from equal
+    file = torch.randint(0, 256, (3, 16, 32), dtype=torch.uint8).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    data = dict(inputs=[file], data_samples=[SegDataSample(metainfo=dict(img_shape=(64, 128)))])
+    image = model.data_preprocessor(data)['inputs']
+    wanted = torch.zeros(1, model.out_channels, 64, 128)
+    for size in ((48, 96), (80, 160)):
+        for flip in (False, True):
+            seen = interpolate(image, size)
+            logits = interpolate(model.network(seen.flip(3) if flip else seen, mode='tensor'), size)
+            prob = logits.softmax(1)
+            wanted += interpolate(prob.flip(3) if flip else prob, (64, 128))
+    [found] = SummedProbabilities(module=model, sizes=[(48, 96), (80, 160)], flip=True).test_step(data)
+    assert torch.equal(found.pred_sem_seg.data, wanted.argmax(1))
+
+    def logits_of(seen: torch.Tensor) -> torch.Tensor:
+        return interpolate(model.network(seen, mode='tensor'), seen.shape[-2:])
+
+    once = summed_probabilities(logits_of, image, [(48, 96)])
+    assert torch.allclose(once.sum(1), torch.ones(1, 64, 128), atol=1e-5)
+    logits = interpolate(logits_of(interpolate(image, (48, 96))), (64, 128))
+    assert not torch.equal(once.argmax(1), logits.argmax(1))
 
 
 def test_one_output_channel_is_left_to_mmseg(load) -> None:
