@@ -34,7 +34,7 @@ param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, begin=0, end=601,
 optim_wrapper = dict(
     _delete_=True,
     constructor='mmuda.NetworkOptimConstructor',
-    optimizer=dict(_base_.optim_wrapper.student.optimizer, lr=5e-4),
+    optimizer=dict(_base_.optim_wrapper.student.optimizer, lr=1e-4),
 )
 # Nothing of the source and no label of the target's training images may be opened.
 custom_hooks = [

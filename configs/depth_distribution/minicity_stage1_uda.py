@@ -26,10 +26,10 @@ model = dict(
     adv_input='seg_density',
     discriminator=dict(type='mmuda.FCDiscriminator', base_channels=16),
     gan_loss='bce',
-    source_balance_weight=0.01,
+    source_balance_weight=0.0001,
     depth_weight=0.001,
     adv_weight=0.001,
-    target_balance_weight=0.01,
+    target_balance_weight=0.0001,
     disc_weight=1.0,
 )
 train_dataloader = dict(
