@@ -18,7 +18,9 @@ from mmengine.model import revert_sync_batchnorm
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from mmuda import __version__
 from mmuda.datasets.base import DomainDataset
+from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline.batch_norm import BatchStatistics
 from mmuda.registry import DATASETS, MODELS
@@ -203,6 +205,35 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
     if lacking := needed.intersection(missing):
         raise ValueError(f'{checkpoint} lacks weights of the network, such as {min(lacking)}; take a complete one')
     return model.to(get_device())
+
+
+def predict(
+    cfg: Config, checkpoint: str | Path, dataset: DomainDataset, cache: Path, bn_mode: str, num_workers: int
+) -> Predictions:
+    """What a config's network with a checkpoint's weights says of a data set's images; see :class:`Predictions`.
+
+    Raises:
+        ValueError: The network and the data set differ in their classes, or one of them cannot be used.
+    """
+    model, classes = load_model(cfg, checkpoint), len(dataset.metainfo['classes'])
+    if model.out_channels != classes:
+        raise ValueError(
+            f'the network has {model.out_channels} classes, the target data set {classes}: give the data set the '
+            'classes= of the network'
+        )
+    return Predictions(model, dataset, cache, bn_mode, num_workers)
+
+
+def made_from(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, bn_mode: str) -> dict[str, Any]:
+    """What scores are a function of, images aside: checkpoint, model and pipeline, classes, code."""
+    return {
+        'checkpoint': file_hash(checkpoint),
+        'bn_mode': bn_mode,
+        'config': config_hash({key: cfg.to_dict()[key] for key in ('model', 'test_pipeline')}),
+        'classes': list(dataset.metainfo['classes']),
+        'code': code_hash(),
+        'version': __version__,
+    }
 
 
 def target_images(cfg: Config, **settings: Any) -> DomainDataset:

@@ -26,12 +26,10 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmuda import __version__
-from mmuda.datasets.base import DomainDataset, stored_label
+from mmuda.datasets.base import stored_label
 from mmuda.datasets.classes import IGNORE
-from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Predictions, load_model, target_images
+from mmuda.offline.predictions import Predictions, made_from, predict, target_images
 from mmuda.offline.selectors import Selector, build_selector
 from mmuda.utils.files import write_whole
 from mmuda.utils.progress import progress
@@ -81,21 +79,22 @@ def write_pseudo_labels(
     """
     init_default_scope(cfg.default_scope)
     out, chosen, dataset = Path(out), build_selector(selector), target_images(cfg)
-    job = _describe(cfg, checkpoint, dataset, chosen, bn_mode)
+    files = [stored_label(dataset.get_data_info(index)['image']) for index in range(len(dataset))]
+    job = {
+        'kind': KIND,
+        'files': files,
+        'count': len(files),
+        'selector': chosen.settings(),
+        **made_from(cfg, checkpoint, dataset, bn_mode),
+    }
     finished = manifest.claim(out, job, _CACHE)
     barrier()  # every process has looked before the first one writes
     if finished is None:
-        model = load_model(cfg, checkpoint)
-        if model.out_channels != len(job['classes']):
-            raise ValueError(
-                f'the network has {model.out_channels} classes, the target data set {len(job["classes"])}: give the '
-                'data set the classes= of the network'
-            )
-        predictions = Predictions(model, dataset, out / _CACHE, bn_mode, num_workers)
+        predictions = predict(cfg, checkpoint, dataset, out / _CACHE, bn_mode, num_workers)
         if is_main_process():
             manifest.write(out / _CACHE, job, 'job.json')
         barrier()  # no scores without the job that they belong to
-        _look(predictions, chosen, len(job['classes']))
+        look(predictions, chosen)
         pixels, sums = _label(predictions, chosen, out, job['files'])
         barrier()
         if is_main_process():
@@ -111,26 +110,9 @@ def write_pseudo_labels(
     return found
 
 
-def _describe(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, selector: Selector, bn_mode: str) -> dict:
-    """What the labels are a function of; equal jobs give equal files."""
-    files = [stored_label(dataset.get_data_info(index)['image']) for index in range(len(dataset))]
-    return {
-        'kind': KIND,
-        'files': files,
-        'count': len(files),
-        'checkpoint': file_hash(checkpoint),
-        'selector': selector.settings(),
-        'bn_mode': bn_mode,
-        'config': config_hash({key: cfg.to_dict()[key] for key in ('model', 'test_pipeline')}),
-        'classes': list(dataset.metainfo['classes']),
-        'code': code_hash(),
-        'version': __version__,
-    }
-
-
-def _look(predictions: Predictions, selector: Selector, num_classes: int) -> None:
+def look(predictions: Predictions, selector: Selector) -> None:
     """Let the selector see every image as often as it wants to."""
-    selector.start(num_classes, predictions.device)
+    selector.start(len(predictions.dataset.metainfo['classes']), predictions.device)
     for number in range(1, selector.looks + 1):
         what = f'pseudo-labels, look {number} of {selector.looks}'
         for scores in progress(predictions.stream(predictions.mine), len(predictions.mine), what):

@@ -1,11 +1,13 @@
 """A tiny network with a checkpoint, whose test pipeline halves MiniCity's images."""
 
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import fresh_model
+from helpers import ROOT, fresh_model
 from mmengine.config import Config
 
 
@@ -27,3 +29,16 @@ def checkpoint(cfg: Config, tmp_path: Path) -> Path:
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
+
+
+@pytest.fixture
+def command(cfg: Config, city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """tools/offline.py with a config, in this process: a start costs seconds."""
+    cfg.dump(tmp_path / 'config.py')
+
+    def run(step: str, *arguments: object) -> None:
+        given = [step, tmp_path / 'config.py', *arguments, '--data-root', city, '--num-workers', 1]
+        monkeypatch.setattr(sys, 'argv', ['offline.py', *map(str, given)])
+        runpy.run_path(str(ROOT / 'tools/offline.py'), run_name='__main__')
+
+    return run

@@ -1,7 +1,6 @@
 """The whole step on MiniCity: against its plain form, interrupted, on several processes, with all that can be wrong."""
 
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -430,19 +429,6 @@ recipe = [
             (folder / own).unlink()
     assert manifest.read(whole, 'pseudo-labels')['selector']['prop'] == 0.1
     assert contents(whole) == contents(again)
-
-
-@pytest.fixture
-def command(cfg: Config, city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """tools/offline.py with a config, in this process: a start costs seconds."""
-    cfg.dump(tmp_path / 'config.py')
-
-    def run(step: str, *arguments: object) -> None:
-        given = [step, tmp_path / 'config.py', *arguments, '--data-root', city, '--num-workers', 1]
-        monkeypatch.setattr(sys, 'argv', ['offline.py', *map(str, given)])
-        runpy.run_path(str(ROOT / 'tools/offline.py'), run_name='__main__')
-
-    return run
 
 
 def test_the_command(command: Callable, checkpoint: Path, tmp_path: Path) -> None:
