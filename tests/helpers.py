@@ -21,6 +21,7 @@ from mmuda.engine.recipe import Recipe
 from mmuda.models.uda import UDASegmentor
 from mmuda.registry import MODELS
 from mmuda.utils.checkpoint import load_safe
+from mmuda.utils.logs import scalars
 
 ROOT = Path(__file__).parents[1]
 
@@ -140,15 +141,12 @@ KILLED = (mp.ProcessExitedException, mp.ProcessRaisedException)
 """How :func:`in_processes` ends when all are killed: one may miss another before."""
 
 
-def logged(folder: Path) -> dict[tuple, dict]:
-    """The logged values by step, times aside; of a repeated step the later one."""
-    lines = {}
-    for file in sorted(folder.glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
-            values = json.loads(line)
-            values = {key: value for key, value in values.items() if 'time' not in key}
-            lines[values['step'], 'mIoU' in values] = values
-    return lines
+def logged(folder: Path) -> dict[tuple[int, bool], dict]:
+    """The logged values by step and kind, times aside."""
+    return {
+        key: {name: value for name, value in values.items() if 'time' not in name}
+        for key, values in scalars(folder).items()
+    }
 
 
 def assert_equal_runs(one: Path, two: Path, steps: int, first: int = 1) -> None:

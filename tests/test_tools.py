@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, SMALL_CITY, TINY, run_tool, save_network, stamp
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
@@ -24,7 +25,8 @@ from torch import nn
 from mmuda.datasets import CityscapesDataset, LoadDepth, LoadImage
 from mmuda.datasets.transforms.loading import decode_centimetres
 from mmuda.engine.recipe import RecipeError, find_checkpoint
-from mmuda.evaluation import depth_scores
+from mmuda.evaluation import depth_scores, scores
+from mmuda.utils import charts, logs
 from mmuda.utils.inference import Predictor
 
 SMALL = {
@@ -37,6 +39,7 @@ SMALL = {
     'ehtdi:train_dataloader.dataset.target.pipeline.3.size': '(32,32)',
     'train_cfg.max_iters': 2,
     'train_cfg.val_interval': 2,
+    'default_hooks.logger.interval': 1,
 }
 
 
@@ -73,6 +76,8 @@ def test_scores_are_those_of_the_last_validation(run: Path) -> None:
     wanted, found = stamp(run / 'run/01_ehtdi')['scores'], score(done.stdout)
     assert all(found[key] == pytest.approx(wanted[key], abs=1e-4) for key in ('mIoU', 'mIoU16', 'mIoU13', 'aAcc'))
     assert 'labels of 64x128' in done.stdout
+    file = max((run / 'run/01_ehtdi/test').glob('*/*.json'))
+    assert logs.class_scores(file) == pytest.approx(logs.class_scores(run / 'run'), nan_ok=True)
     masks = sorted((run / 'masks').glob('*.png'))
     assert len(masks) == SMALL_CITY['target_val']
     assert np.asarray(Image.open(masks[0])).max() < 19
@@ -445,21 +450,91 @@ def _log_level() -> None:
     MMLogger.get_current_instance().setLevel(level)
 
 
-@pytest.mark.usefixtures('_log_level')
-def test_plot_lays_out_both_domains(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, checkpoint = save_network(load('depth_distribution/minicity_stage1_uda.py'), tmp_path)
-    out = tmp_path / 'tsne.png'
-    networks = [f'{name}={config}:{checkpoint}' for name in ('one', 'two')]
-    arguments = ['tsne', config, *networks, '--images', 2, '--cells', 10, '--out', out]
-    monkeypatch.setattr(sys, 'argv', ['plot.py', *map(str, arguments)])
-    runpy.run_path(str(ROOT / 'tools/plot.py'), run_name='__main__')
-    picture = cv2.imread(str(out))
-    left, right = np.hsplit(picture, 2)
-    assert np.array_equal(left[40:], right[40:])  # one network, two names
-    assert not np.array_equal(left[:30], right[:30])
-    for colour in ((180, 119, 31), (14, 127, 255)):
-        assert (left[40:] == colour).all(-1).sum() > 20
-    arguments[2:4] = ['nameless']
-    monkeypatch.setattr(sys, 'argv', ['plot.py', *map(str, arguments)])
-    with pytest.raises(SystemExit, match='error: nameless is not of the form NAME=CONFIG:CHECKPOINT'):
+@pytest.fixture
+def plot(monkeypatch: pytest.MonkeyPatch, _log_level: None) -> Callable[..., Figure]:
+    """tools/plot.py in this process: writes the file, and gives back what it drew."""
+    drawn, plain = [], charts.png
+    monkeypatch.setattr(charts, 'png', lambda figure: drawn.append(figure) or plain(figure))
+
+    def call(*arguments: object) -> Figure:
+        monkeypatch.setattr(sys, 'argv', ['plot.py', *map(str, arguments)])
         runpy.run_path(str(ROOT / 'tools/plot.py'), run_name='__main__')
+        return drawn[-1]
+
+    return call
+
+
+def test_plot_draws_what_a_run_has_logged(run: Path, plot: Callable[..., Figure], tmp_path: Path) -> None:
+    out, source = tmp_path / 'curves.png', run / 'run/00_source'
+    panels = plot('curves', f'source={source}', run / 'run', '--metric', 'mIoU16', '--out', out).axes
+    lines = {panel.get_title(): panel.lines for panel in panels if panel.lines}
+    scores = [stamp(folder)['scores']['mIoU16'] for folder in (source, run / 'run/01_ehtdi')]
+    assert [line.get_xydata()[-1].tolist() for line in lines['validation: mIoU16']] == [[2, score] for score in scores]
+    assert [len(line.get_xdata()) for line in lines['src.loss_seg']] == [2, 2]
+    assert len(lines) > 2
+    assert cv2.imread(str(out)) is not None
+    (tmp_path / 'reused').mkdir()  # its last stage lies in the other run
+    handed_over = {'source': {}, 'ehtdi': {'last': '../run/01_ehtdi/iter_2.pth'}}
+    (tmp_path / 'reused/outputs.json').write_text(json.dumps(handed_over))
+    (tmp_path / 'run').symlink_to(run / 'run')
+    assert logs.scalars(logs.trained_stage(tmp_path / 'reused')) == logs.scalars(run / 'run/01_ehtdi')
+
+    bars = plot('bars', f'source={source}', tmp_path / 'reused', '--out', tmp_path / 'bars.png').axes[0].containers
+    for drawn, folder in zip(bars, (source, run / 'run/01_ehtdi'), strict=True):
+        scores = stamp(folder)['scores']
+        wanted = [scores['mIoU'], *(score for name, score in scores.items() if name.startswith('IoU.'))]
+        assert len(wanted) == 20
+        assert [bar.get_height() for bar in drawn] == pytest.approx(wanted, nan_ok=True)
+
+
+def test_plot_counts_as_the_validation_does(
+    run: Path, plot: Callable[..., Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, plain, stage = [], charts.confusion, run / 'run/01_ehtdi'
+    monkeypatch.setattr(charts, 'confusion', lambda *args: drawn.append(args) or plain(*args))
+    plot('confusion', stage / 'minicity.py', stage, '--data-root', run / 'data', '--out', tmp_path / 'matrix.png')
+    matrix, classes = drawn[0]
+    wanted = stamp(stage)['scores']
+    found = {
+        f'IoU.{name.replace(" ", "_")}': 100 * iou for name, iou in zip(classes, scores(matrix)['IoU'], strict=True)
+    }
+    assert found == pytest.approx({name: wanted[name] for name in found}, nan_ok=True)
+    assert len(found) == 19
+
+
+def test_plot_explains_mistakes(run: Path, plot: Callable[..., Figure], tmp_path: Path) -> None:
+    out, stage = ('--out', tmp_path / 'picture.png'), run / 'run/01_ehtdi'
+    with pytest.raises(SystemExit, match='error: two runs are named run: give them names of their own by NAME=RUN'):
+        plot('curves', run / 'run', tmp_path / 'run', *out)
+    for kind in ('curves', 'bars'):
+        with pytest.raises(SystemExit, match=r'error: .*data holds no log of a training: name the folder of a run'):
+            plot(kind, run / 'data', *out)
+    with pytest.raises(SystemExit, match=r'not validated by miou: choose one of mIoU, mIoU16, mIoU13, aAcc, mAcc, '):
+        plot('curves', run / 'run', '--metric', 'miou', *out)
+    with pytest.raises(SystemExit, match=r'iter_2\.pth tells no IoU of classes: give a run that was validated, or'):
+        plot('bars', stage / 'iter_2.pth', *out)
+    (tmp_path / 'two.json').write_text('{"mIoU": 50.0, "IoU.car": 50.0}')
+    with pytest.raises(SystemExit, match=r'two\.json has other classes than run: draw them apart'):
+        plot('bars', run / 'run', tmp_path / 'two.json', *out)
+    log = tmp_path / 'broken/20261121_000000/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"loss": 1.0, "iter": 1, "step": 1}\n{"loss": ')
+    with pytest.raises(SystemExit, match=r'scalars\.json, line 2: no values of a step; mend or delete the line'):
+        plot('curves', tmp_path / 'broken', *out)
+    with pytest.raises(SystemExit, match=r'error: .*data is neither a checkpoint nor a run of'):
+        plot('confusion', stage / 'minicity.py', run / 'data', '--data-root', run / 'data', *out)
+    assert not (tmp_path / 'picture.png').exists()
+
+
+def test_plot_lays_out_both_domains(load, plot: Callable[..., Figure], tmp_path: Path) -> None:
+    config, checkpoint = save_network(load('depth_distribution/minicity_stage1_uda.py'), tmp_path)
+    networks = [f'{name}={config}:{checkpoint}' for name in ('one', 'two')]
+    settings = ('--images', 2, '--cells', 10, '--out', tmp_path / 'tsne.png')
+    panels = plot('tsne', config, *networks, *settings).axes
+    assert [panel.get_title() for panel in panels] == ['one', 'two']
+    places = [[group.get_offsets() for group in panel.collections] for panel in panels]
+    assert np.array_equal(*places)  # one network, two names
+    assert np.shape(places) == (2, 2, 20, 2)
+    assert not np.array_equal(*places[0])
+    with pytest.raises(SystemExit, match='error: nameless is not of the form NAME=CONFIG:CHECKPOINT'):
+        plot('tsne', config, 'nameless', *settings)

@@ -1,8 +1,17 @@
-"""Pictures of what networks make of data.
+"""Pictures of runs, and of what networks make of data.
 
-python tools/plot.py tsne configs/depth_distribution/minicity_stage1_uda.py --out tsne.png \
+python tools/plot.py curves work_dirs/ehtdi/minicity advent=work_dirs/advent/minicity --out curves.png
+python tools/plot.py bars source=RUN/00_source uda=RUN tested=work_dirs/test/DATE/DATE.json --out bars.png
+python tools/plot.py confusion configs/ehtdi/minicity.py work_dirs/ehtdi/minicity --out confusion.png
+python tools/plot.py tsne configs/depth_distribution/minicity_stage1_uda.py --out tsne.png \\
     source-only=configs/baselines/minicity_source.py:RUN uda=configs/depth_distribution/minicity_stage1_uda.py:RUN
 
+A run is its folder, whose stage that trained last is shown, or the folder of one of its stages.
+
+``curves`` draws the validation's mIoU and every loss that was logged, a panel each, run by run.
+``bars`` draws the IoU of each class by the last validation of each run, or by the JSON file that tools/test.py leaves
+in its work_dir; all of the same classes.
+``confusion`` shows for what a checkpoint takes the pixels of each true class of the validation set.
 ``tsne`` lays out, network by network, cells of source and target images by what an adversarial method aligns: the
 self-information of each class, times the density where a network predicts it (the joint space of Depth Distribution).
 Domains that a network does not tell apart lie upon each other.
@@ -14,41 +23,99 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmuda.datasets.base import DomainDataset
 from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
+from mmuda.evaluation import SubsetIoUMetric
 from mmuda.models.losses import self_information
 from mmuda.models.uda import UDASegmentor
 from mmuda.offline.predictions import load_model, prepared, target_images
 from mmuda.registry import DATASETS
+from mmuda.utils import charts, logs
 from mmuda.utils.command_line import choose_data_root
 from mmuda.utils.files import write_whole
-from mmuda.utils.pictures import encode
 from mmuda.utils.tsne import tsne
-
-SIDE, MARGIN, LINE = 480, 20, 30  # pixels of a panel, around its points, of its title
-DOMAINS = {'source': (180, 119, 31), 'target': (14, 127, 255)}  # BGR
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest='kind', required=True)
+
+    lines = kinds.add_parser('curves', help='losses and validation scores over the iterations, run by run')
+    lines.add_argument('runs', nargs='+', metavar='[NAME=]RUN', help='folder of a run or of one of its stages')
+    lines.add_argument('--metric', default='mIoU', help="of the validation, e.g. mIoU16; single classes' are IoU.car")
+
+    bars = kinds.add_parser('bars', help='IoU of each class, run by run')
+    bars.add_argument('runs', nargs='+', metavar='[NAME=]RUN', help='the same, or the JSON file of a test')
+
+    confusion = kinds.add_parser('confusion', help="the true classes' pixels by what they are taken for")
+    confusion.add_argument('config', help='config file')
+    confusion.add_argument('checkpoint', help='checkpoint, or the folder of a run')
+
     plane = kinds.add_parser('tsne', help='cells of both domains on a plane, network by network')
     plane.add_argument('config', help='config of the data, with a source and a target')
     plane.add_argument('networks', nargs='+', metavar='NAME=CONFIG:CHECKPOINT', help='a checkpoint, or a run')
-    plane.add_argument('--out', type=Path, required=True, help='PNG file to write')
     plane.add_argument('--images', type=int, default=20, help='of each domain, evenly spread')
     plane.add_argument('--cells', type=int, default=30, help='of each image, evenly spread')
-    plane.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
-    plane.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
+
+    for kind in (confusion, plane):
+        kind.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
+        kind.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
+    for kind in (lines, bars, confusion, plane):
+        kind.add_argument('--out', type=Path, required=True, help='PNG file to write')
     return parser.parse_args()
+
+
+def plot_curves(args: argparse.Namespace) -> Figure:
+    """Panels of losses and scores."""
+    return charts.curves({name: logs.curves(run, args.metric) for name, run in named_runs(args)})
+
+
+def plot_bars(args: argparse.Namespace) -> Figure:
+    """Bars for each class."""
+    runs = {name: logs.class_scores(run) for name, run in named_runs(args)}
+    classes = next(iter(runs.values())).keys()
+    if other := [name for name, values in runs.items() if values.keys() != classes]:
+        raise ValueError(f'{other[0]} has other classes than {next(iter(runs))}: draw them apart')
+    return charts.bars(runs, 'IoU in percent')
+
+
+def named_runs(args: argparse.Namespace) -> list[tuple[str, Path]]:
+    """The runs of the command line."""
+    runs = [logs.named_run(text) for text in args.runs]
+    names = [name for name, _ in runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f'two runs are named {twice[0]}: give them names of their own by NAME=RUN')
+    return runs
+
+
+def plot_confusion(args: argparse.Namespace) -> Figure:
+    """The confusion matrix of the validation."""
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.default_scope)
+    checkpoint = find_checkpoint(args.checkpoint, cfg, args.which)
+    prepare_data(cfg)
+    matrix, classes = count_validation(load_model(cfg, checkpoint), cfg)
+    return charts.confusion(matrix, classes)
+
+
+@torch.no_grad()
+def count_validation(model: UDASegmentor, cfg: Config) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The pixels of the validation set by true and predicted class, (C, C), and the classes' names."""
+    loader, metric = Runner.build_dataloader(cfg.val_dataloader), SubsetIoUMetric()
+    metric.dataset_meta = loader.dataset.metainfo
+    model.eval()
+    for batch in loader:
+        metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
+    return sum(counted for counted, _ in metric.results).numpy(), metric.dataset_meta['classes']
 
 
 def source_images(cfg: Config) -> DomainDataset:
@@ -75,27 +142,12 @@ def joint_features(model: UDASegmentor, dataset: DomainDataset, images: int, cel
     return torch.cat(rows).cpu().numpy()
 
 
-def panel(title: str, place: np.ndarray, domains: np.ndarray) -> np.ndarray:
-    """A network's plane: BGR uint8 (LINE + SIDE, SIDE, 3)."""
-    picture = np.full((LINE + SIDE, SIDE, 3), 255, np.uint8)
-    low, high = place.min(0), place.max(0)
-    pixels = MARGIN + (place - low) / np.maximum(high - low, 1e-12) * (SIDE - 2 * MARGIN)
-    colours = list(DOMAINS.values())
-    for (x, y), domain in zip(pixels.round().astype(int).tolist(), domains.tolist(), strict=True):
-        cv2.circle(picture, (x, LINE + y), 3, colours[domain], -1, cv2.LINE_AA)
-    cv2.putText(picture, title, (MARGIN, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
-    for number, (name, colour) in enumerate(DOMAINS.items()):
-        where = (SIDE - 160 + 80 * number, 20)
-        cv2.putText(picture, name, where, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
-    return picture
-
-
-def plot_tsne(args: argparse.Namespace) -> None:
-    """Write a panel for each network, side by side."""
+def plot_tsne(args: argparse.Namespace) -> Figure:
+    """A panel for each network, side by side."""
     data = Config.fromfile(args.config)
     init_default_scope(data.default_scope)
     prepare_data(data)
-    datasets, panels = (source_images(data), target_images(data)), []
+    datasets, panels = {'source': source_images(data), 'target': target_images(data)}, {}
     for text in args.networks:
         name, _, run = text.partition('=')
         config, _, checkpoint = run.partition(':')
@@ -103,22 +155,25 @@ def plot_tsne(args: argparse.Namespace) -> None:
             raise ValueError(f'{text} is not of the form NAME=CONFIG:CHECKPOINT')
         cfg = Config.fromfile(config)
         model = load_model(cfg, find_checkpoint(checkpoint, cfg, args.which))
-        found = [joint_features(model, dataset, args.images, args.cells) for dataset in datasets]
-        domains = np.repeat([0, 1], [len(features) for features in found])
-        panels.append(panel(name, tsne(np.concatenate(found)), domains))
-    write_whole(args.out, encode(np.hstack(panels)))
-    print(f'written: {args.out}')
+        found = [joint_features(model, dataset, args.images, args.cells) for dataset in datasets.values()]
+        places = np.split(tsne(np.concatenate(found)), [len(found[0])])
+        panels[name] = dict(zip(datasets, places, strict=True))
+    return charts.clusters(panels)
+
+
+PLOTS = {'curves': plot_curves, 'bars': plot_bars, 'confusion': plot_confusion, 'tsne': plot_tsne}
 
 
 def main() -> None:
     """Run it."""
     args = parse_args()
-    choose_data_root(args.data_root)
+    choose_data_root(vars(args).get('data_root'))
     MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
     try:
-        plot_tsne(args)
+        write_whole(args.out, charts.png(PLOTS[args.kind](args)))
     except (RecipeError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')
+    print(f'written: {args.out}')
 
 
 if __name__ == '__main__':

@@ -41,11 +41,11 @@ from mmuda.utils.progress import progress
 
 RULES = (
     {'type': 'FixedThreshold', 'threshold': 0},
-    {'type': 'FixedThreshold'},
+    {'type': 'FixedThreshold', 'threshold': 0.9},
     {'type': 'ClassBalanced', 'prop': 0.2},
     {'type': 'GlobalLocal', 'prop': 0.2},
-    {'type': 'InstanceAdaptive'},
-    {'type': 'HalfClassBalanced'},
+    {'type': 'InstanceAdaptive', 'alpha': 0.5},
+    {'type': 'HalfClassBalanced', 'prop': 0.2},
 )
 """All of :data:`SELECTORS`, those of a share at the same one, and every pixel to compare with."""
 
