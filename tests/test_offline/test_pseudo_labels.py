@@ -124,7 +124,7 @@ def test_kept_scores_are_the_logits(write: Callable, cfg: Config, checkpoint: Pa
 def test_a_finished_folder_is_left_alone(write: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = write(tmp_path / 'labels')
     before = contents(tmp_path / 'labels')
-    monkeypatch.setattr(pseudo_labels, 'load_model', lambda *_: pytest.fail('there is nothing to do'))
+    monkeypatch.setattr(pseudo_labels, 'predict', lambda *_: pytest.fail('there is nothing to do'))
     assert write(tmp_path / 'labels', num_workers=2) == done
     assert contents(tmp_path / 'labels') == before
     for settings, changed in (({'selector': {**LDBE, 'prop': 0.2}}, 'selector'), ({'bn_mode': 'batch'}, 'bn_mode')):
