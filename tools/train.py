@@ -4,6 +4,7 @@ python tools/train.py configs/ehtdi/minicity.py
 python tools/train.py configs/ehtdi/gta2city.py --data-root data --init source=GTA5_source.pth
 python tools/train.py configs/ehtdi/gta2city.py --resume
 python tools/train.py configs/ehtdi/minicity.py --seeds 0 1 2
+python tools/train.py configs/ehtdi/gta2city.py --estimate     # hours, memory and disk, from a few steps of each stage
 bash tools/dist_train.sh configs/ehtdi/gta2city.py 4     # on 4 GPUs, or as 4 processes on a CPU
 """
 
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
+from mmuda.engine.estimate import estimate
 from mmuda.engine.recipe import Recipe, seed_table
 from mmuda.utils.command_line import add_run_options, running
 
@@ -27,6 +29,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, help='folder of the run; work_dirs/<paper>/<config> by default')
     parser.add_argument('--resume', action='store_true', help='go on where the run stopped')
     parser.add_argument('--dry-run', action='store_true', help='print the stages and what would be done, then stop')
+    parser.add_argument(
+        '--estimate',
+        action='store_true',
+        help='time a few steps of every stage that is to do, print what they would cost in all, then stop',
+    )
     parser.add_argument('--from-stage', metavar='STAGE', help='first stage; those before it have to be done')
     parser.add_argument('--until-stage', metavar='STAGE', help='last stage')
     parser.add_argument(
@@ -49,6 +56,8 @@ def parse_args() -> argparse.Namespace:
     )
     add_run_options(parser)
     args = parser.parse_args()
+    if args.estimate and args.seeds:
+        parser.error('--estimate is about one run: leave out --seeds')
     for item in args.init:
         if '=' not in item:
             parser.error(f'--init {item}: write STAGE=FILE')
@@ -68,6 +77,10 @@ def main() -> None:
             Recipe.load(args.config, folder, options=options, init=init, seed=seed, **how)
             for seed, folder in folders.items()
         ]
+        if args.estimate:
+            text = estimate(recipes[0])
+            print(text) if is_main_process() else None
+            return
         for recipe in recipes:
             print(recipe.table()) if args.dry_run else recipe.run()
         if args.seeds and not args.dry_run and is_main_process():

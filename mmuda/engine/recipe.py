@@ -12,10 +12,8 @@ overwritten. What the kinds of stages do is in ``stages.py``; docs/recipes.md is
 """
 
 import fcntl
-import gc
 import json
 import os
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +22,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import torch
 from mmengine import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
@@ -34,6 +31,7 @@ from mmuda.engine.recipe_file import read_stages
 from mmuda.engine.stages import RecipeError, Stage, Train, checkpoints, new_logger
 from mmuda.engine.stamps import MANIFEST, file_hash, read_stamp
 from mmuda.utils.files import write_whole
+from mmuda.utils.memory import free_memory, peak_memory
 
 OUTPUTS = 'outputs.json'
 
@@ -215,7 +213,7 @@ class Recipe:
                 logger.info(self.table())
             ran = 0
             for stage in self.stages:
-                decision = _from_main(self.decide, stage)
+                decision = from_main(self.decide, stage)
                 stage.output = decision.found
                 if decision.action in ('todo', 'resume'):
                     self._run(stage, decision, logger)
@@ -240,9 +238,9 @@ class Recipe:
         prepare_data(stage.cfg)
         began = time.time()
         measured = stage.run(resumed)
-        _free_memory()
+        free_memory()
         barrier()  # the last file is there
-        stage.output = _from_main(stage.artifacts)
+        stage.output = from_main(stage.artifacts)
         if stage.hands_over[0] not in stage.output:
             raise RecipeError(
                 f'stage {stage.name} left no {stage.hands_over[0]} in {stage.work_dir}: a training has to start before '
@@ -253,7 +251,7 @@ class Recipe:
                 artifact: {'file': os.path.relpath(path, stage.work_dir), 'sha256': file_hash(path)}
                 for artifact, path in stage.output.items()
             }
-            finished = {'status': 'done', 'seconds': time.time() - began, 'memory': _peak_memory(), 'outputs': outputs}
+            finished = {'status': 'done', 'seconds': time.time() - began, 'memory': peak_memory(), 'outputs': outputs}
             write_whole(stage.stamp_file, json.dumps(identity | finished | measured, indent=1))
 
     def _write_outputs(self) -> None:
@@ -323,7 +321,7 @@ def prepare_data(cfg: Config) -> None:
     barrier()
 
 
-def _from_main(function: Callable, *args: Any) -> Any:
+def from_main(function: Callable, *args: Any) -> Any:
     """What the main process finds, for every process: on a shared disk the others may still see something older."""
     found = [function(*args) if is_main_process() else None]
     broadcast_object_list(found)
@@ -339,19 +337,6 @@ def _outputs(stage: Stage, stamp_file: Path, stamp: dict) -> dict[str, str]:
         if (path / MANIFEST if artifact == 'folder' else path).is_file()
     }
     return there if stage.hands_over[0] in there else {}
-
-
-def _peak_memory() -> float:
-    """The most memory that this process ever had, on the device if there is one, in GB."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _set_aside(folder: Path, logger: MMLogger) -> None:

@@ -256,8 +256,8 @@ class Train(Stage):
         last = self.artifacts().get('last')
         return last and Path(last).name
 
-    def run(self, resumed: bool) -> dict:
-        """Train; returns the last validation's scores."""
+    def run(self, resumed: bool, hooks: Sequence[Hook] = ()) -> dict:
+        """Train, with further hooks; returns the last validation's scores."""
         cfg, given = self.resolved(), self.paths()
         cfg.resume = resumed or 'continues' in given
         cfg.load_from = self.artifacts()['last'] if resumed else given.get('continues', given.get('load_from'))
@@ -271,7 +271,8 @@ class Train(Stage):
             dataset.target.split = os.path.join(folder, HARD)
         if 'continues' in given and not resumed:
             self._take_best(self.inputs['continues'].stage)
-        return {'scores': train(cfg, [] if cfg.resume else [StartHook(self.settings.get('carry', ()))])}
+        start = [] if cfg.resume else [StartHook(self.settings.get('carry', ()))]
+        return {'scores': train(cfg, [*start, *hooks])}
 
     def _take_best(self, before: Stage) -> None:
         """The best score goes on from the continued stage's, so its best checkpoint comes along."""

@@ -1,0 +1,271 @@
+"""What a recipe will cost, before it is paid: a few real steps of each stage, timed and multiplied.
+
+.. code:: text
+
+ estimate()   every stage that is to do, in order, in a temporary folder
+ _train()     the stage itself: a few iterations, then one validation of a few images
+ _offline()   the stage itself on a few images, and on some more: what the further ones took is the cost of an image
+
+The shortened stages hand over what they make as the real ones do, so each finds a checkpoint and labels (those of the
+few images) before any exist: of random weights, which changes what is predicted, not how long it takes.
+"""
+
+import inspect
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmuda.engine.hooks import SafeCheckpointHook
+from mmuda.engine.recipe import Recipe, from_main, prepare_data
+from mmuda.engine.stages import OFFLINE, Offline, Train
+from mmuda.offline.density import source_grid
+from mmuda.offline.predictions import target_images
+from mmuda.registry import DATASETS
+from mmuda.utils.checkpoint import load_safe
+from mmuda.utils.files import write_whole
+from mmuda.utils.memory import free_memory, peak_memory, reset_peak_memory
+
+WARM_UP, MEASURED = 3, 5  # times the number of loader workers, which deliver in bursts
+FEW, MORE = 4, 16  # images of an offline stage
+
+
+@dataclass
+class Cost:
+    """What a stage takes.
+
+    Args:
+        seconds: From its start to its end.
+        memory: GB, of the device if there is one, else of the process.
+        kept: GB on disk that it leaves.
+        passing: GB on disk that it needs beside them while it runs.
+        how: What was multiplied, for people.
+    """
+
+    seconds: float
+    memory: float
+    kept: float
+    passing: float
+    how: str
+
+
+def estimate(recipe: Recipe) -> str:
+    """Measure the stages of a recipe that are to do; one that would be resumed counts as a whole.
+
+    Nothing is written but to a temporary folder (below ``TMPDIR``), which is gone at the end, and a MiniCity that the
+    recipe asks for and that is not there.
+
+    Returns:
+        A table for people.
+    """
+    costs: dict[str, Cost] = {}
+    ends: dict[str, int] = {}  # of the trainings that were shortened: their real last iteration
+    lists: dict[str, str] = {}  # of the labels that were shortened: the list of their images
+    with tempfile.TemporaryDirectory(prefix='mmuda_estimate_') as own:
+        folder = Path(from_main(str, own))
+        for stage, decision in recipe.plan():
+            if decision.action not in ('todo', 'resume'):
+                continue
+            if is_main_process():
+                print(f'measuring stage {stage.name} ({stage.index + 1} of {len(recipe.stages)})', flush=True)
+            init_default_scope(stage.cfg.default_scope)
+            stage.cfg.log_level = 'WARNING'
+            prepare_data(stage.cfg)
+            reset_peak_memory()
+            stage.work_dir = folder / stage.work_dir.name
+            costs[stage.name] = _train(stage, ends, lists) if isinstance(stage, Train) else _offline(stage, lists)
+            stage.output = from_main(stage.artifacts)
+            free_memory()
+        barrier()  # before the main process's folder goes
+    return _table(recipe, costs)
+
+
+# --------------------------------------------------------------------------------------------------------- training
+
+
+class _Clock(Hook):
+    """When the steps and the validated batches of a training ended, and how large its log became."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.batches: list[float] = []
+        self.end = 0.0
+        self.history = 0  # bytes
+        self.keep = 0  # checkpoints
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """End of a step, and of what falls on it."""
+        self.end = _now()
+        self.steps.append(self.end)
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """End of a validated batch."""
+        self.batches.append(_now())
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """End of the validation, and of what follows on it."""
+        self.end = _now()
+
+    def after_train(self, runner: Runner) -> None:
+        """Look at what the checkpoints hold beside the model, and how many stay."""
+        scalars = runner.message_hub.log_scalars
+        self.history = sum(16 * len(buffer.data[0]) for key, buffer in scalars.items() if key.startswith('train/'))
+        self.keep = next(hook.keep for hook in runner.hooks if isinstance(hook, SafeCheckpointHook))
+
+
+def _train(stage: Train, ends: dict[str, int], lists: dict[str, str]) -> Cost:
+    """Shorten a training, run it, multiply."""
+    cfg, clock = stage.cfg, _Clock()
+    end, interval = cfg.train_cfg.max_iters, cfg.train_cfg.val_interval
+    begin = short_begin = 0
+    if 'continues' in stage.inputs:
+        before = stage.inputs['continues']
+        short_begin = load_safe(before.path)['meta']['iter']
+        begin = ends.get(before.stage.name, short_begin)
+    ends[stage.name] = end
+    workers = max(1, cfg.train_dataloader.num_workers)
+    short_end = short_begin + (WARM_UP + MEASURED) * workers + 1  # a validation falls on the last one
+    cfg.train_cfg.update(max_iters=short_end, val_interval=short_end)
+    images, batches = _shorten_validation(cfg)
+    if 'labels' in stage.inputs and (given := stage.inputs['labels'].stage.name) in lists:
+        cfg.train_dataloader.dataset.target.split = lists[given]
+
+    seconds = _timed(lambda: stage.run(False, [clock]))
+    bursts = clock.steps[WARM_UP * workers - 1 : -1 : workers]
+    step = median(after - before for before, after in pairwise(bursts)) / workers
+    due = clock.end - clock.steps[-2] - step  # one validation of a few images, checkpoint and pictures
+    batch = (clock.batches[-1] - clock.batches[0]) / max(len(clock.batches) - 1, 1) if images else 0.0
+    dues = end // interval - begin // interval + (end % interval > 0)
+    steps = end - begin
+    seconds += (steps - len(clock.steps)) * step + (dues - 1) * due + dues * (batches - len(clock.batches)) * batch
+
+    files = stage.artifacts()
+    more_log = clock.history / short_end * (end - short_end)  # a checkpoint holds the log of every step
+    sizes = {name: os.path.getsize(file) + more_log for name, file in files.items()}
+    pictures = _size(stage.work_dir / 'pictures') / 2 * (dues + 1)
+    kept = sizes.pop('last') * min(clock.keep, dues) + sum(sizes.values()) + pictures
+    how = f'{steps} steps of {step:.3g} s'
+    if images:
+        how += f', {dues} validations of {images} images, {due + (batches - len(clock.batches)) * batch:.3g} s each'
+    return Cost(seconds, peak_memory(), kept / 1e9, 0.0, how)
+
+
+def _shorten_validation(cfg: Config) -> tuple[int, int]:
+    """Validate a few batches; returns how many images and, in each process, batches there are."""
+    if not cfg.get('val_dataloader'):
+        return 0, 0
+    loader = cfg.val_dataloader
+    images, at_once = len(DATASETS.build(loader.dataset)), loader.batch_size * get_world_size()
+    loader.dataset.indices = (2 * max(1, loader.num_workers) + 1) * at_once
+    return images, ceil(images / at_once)
+
+
+# ---------------------------------------------------------------------------------------------------------- offline
+
+
+def _offline(stage: Offline, lists: dict[str, str]) -> Cost:
+    """Run an offline stage on a few images and on some more, and go on in a straight line."""
+    folder, settings = stage.work_dir, stage.settings
+    can_be_told = inspect.signature(OFFLINE[stage.kind]).parameters
+    if 'keep_scores' in can_be_told:
+        settings.keep_scores = True  # to see how large they are
+    if 'images' in can_be_told:  # a fit of the source's cells: with as many of them as belong to so many images
+        told = {key: settings.get(key, can_be_told[key].default) for key in ('images', 'pixels')}
+        total = min(told['images'], len(source_grid(stage.cfg)))
+
+        def take(count: int) -> None:
+            settings.update(images=count, pixels=ceil(told['pixels'] * count / total))
+    else:
+        dataset, file = target_images(stage.cfg), folder / 'images.txt'
+        settings.pop('easy_list', None)  # it names images that are not taken
+        total = len(dataset)
+
+        def take(count: int) -> None:
+            chosen = [dataset.get_data_info(index)['image'] for index in range(0, total, total // count)]
+            if is_main_process():
+                write_whole(file, '\n'.join(chosen[:count]))
+            stage.cfg.train_dataloader.dataset.target.split = lists[stage.name] = str(file)
+
+    def run(count: int, name: str) -> tuple[float, int, int]:
+        take(count)
+        barrier()
+        stage.work_dir = folder / name
+        seconds = _timed(lambda: stage.run(False))
+        passing = _size(stage.work_dir / 'unfinished')
+        return seconds, _size(stage.work_dir) - passing, passing
+
+    few, more = max(1, min(FEW, total // 2)), min(MORE, total)
+    run(few, 'warm-up')
+    a, b = run(few, 'few'), run(more, 'more')
+    rates = [max(0.0, (after - before) / max(1, more - few)) for before, after in zip(a, b, strict=True)]
+    seconds, kept, passing = (after + rate * (total - more) for after, rate in zip(b, rates, strict=True))
+    return Cost(seconds, peak_memory(), kept / 1e9, passing / 1e9, f'{total} images of {rates[0]:.3g} s')
+
+
+# ----------------------------------------------------------------------------------------------------------- common
+
+
+def _now() -> float:
+    """Seconds, when the device has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _timed(function: Callable[[], object]) -> float:
+    began = _now()
+    function()
+    return _now() - began
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob('*') if file.is_file())
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'a CPU ({platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads)'
+
+
+def _table(recipe: Recipe, costs: dict[str, Cost]) -> str:
+    """The costs for people, and in total."""
+    memory = 'device memory' if torch.cuda.is_available() else 'memory'
+    lines = [f'{"stage":<12}{"hours":>9}{f"{memory}, GB":>19}{"disk, GB":>10}{"cache, GB":>11}']
+    costs_and_total = costs | {
+        'total': Cost(
+            sum(cost.seconds for cost in costs.values()),
+            max((cost.memory for cost in costs.values()), default=0.0),
+            sum(cost.kept for cost in costs.values()),
+            max((cost.passing for cost in costs.values()), default=0.0),
+            f'and what is done or given: {len(recipe.stages) - len(costs)} of {len(recipe.stages)} stages',
+        )
+    }
+    lines += [
+        f'{name:<12}{cost.seconds / 3600:>9.3f}{cost.memory:>19.2f}{cost.kept:>10.3f}{cost.passing:>11.3f}  {cost.how}'
+        for name, cost in costs_and_total.items()
+    ]
+    return '\n'.join(
+        [
+            f'An estimate, measured on {_device()}, {get_world_size()} process(es), as busy as it was just now:',
+            *lines,
+            'disk stays when a stage is done (checkpoints, pictures, labels); its cache is needed while it runs.',
+        ]
+    )
