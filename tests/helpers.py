@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.multiprocessing as mp
@@ -45,6 +46,27 @@ TINY_MIT = {
     'model.student.decode_head.in_channels': [4, 8, 20, 32],
     'model.student.decode_head.channels': 8,
 }
+# Sizes in the configs, and what stands for them on images of 64 x 128.
+SIZES = {
+    (2048, 1024): (128, 64),
+    (1800, 900): (112, 56),
+    (1536, 768): (96, 48),
+    (768, 1024): (36, 48),
+    (512, 1024): (32, 64),
+    (80, 160): (32, 64),
+    (1280, 720): (128, 72),
+    (1280, 760): (128, 76),
+    (1280, 640): (128, 64),
+    (1024, 768): (128, 96),
+    (1024, 512): (128, 64),
+    (640, 320): (64, 32),
+    (512, 512): (33, 33),
+    (256, 128): (128, 64),
+    (96, 96): (32, 32),
+    (161, 96): (17, 10),  # the grids of Depth Distribution's features
+    (81, 41): (9, 5),
+    (33, 17): (17, 9),
+}
 SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train=8, target_val=3)
 
 
@@ -55,6 +77,38 @@ def tiny(cfg: Config) -> dict:
     if student.backbone.type == 'ResNet':
         options = options | {'model.student.backbone.depth': 18}  # the smallest of the stock ones
     return {key: value for key, value in options.items() if student.get(key.split('.')[2])}
+
+
+def shrink(cfg: Any) -> None:
+    """Replace sizes wherever the config names one."""
+    if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.ShortSideRandomScaleCrop':
+        cfg.update(short_side=64, crop=40)
+    if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.RandomSizedCrop':
+        cfg.update(heights=(20, 60))
+    if isinstance(cfg, dict) and cfg.get('split') == 'gta5_hiast.txt':
+        cfg.update(split='train')
+    for key, value in list(cfg.items()) if isinstance(cfg, dict) else list(enumerate(cfg)):
+        if isinstance(value, (list, tuple)) and tuple(map(str, value)) in {tuple(map(str, size)) for size in SIZES}:
+            cfg[key] = SIZES[tuple(value)]
+        elif isinstance(value, (dict, list)):
+            shrink(value)
+
+
+def small_recipe(name: str, work_dir: Path, **settings: object) -> Recipe:
+    """A config's recipe with tiny networks on small images, two iterations per stage."""
+    recipe = Recipe.load(ROOT / 'configs' / name, work_dir, **settings)
+    for stage in recipe.stages:
+        cfg = stage.cfg
+        cfg.merge_from_dict(tiny(cfg))
+        shrink(cfg.test_pipeline)
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            shrink(loader)
+            loader.num_workers, loader.persistent_workers = 0, False
+        before = stage.inputs['continues'].stage.cfg.train_cfg.max_iters if 'continues' in stage.inputs else 0
+        cfg.train_cfg.max_iters, cfg.train_cfg.val_interval = before + 2, 2
+        if 'minicity' in cfg:
+            cfg.minicity.update(SMALL_CITY)
+    return recipe
 
 
 def stamp(stage: Path) -> dict:

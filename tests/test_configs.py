@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, SMALL_CITY, stamp, tiny
+from helpers import ROOT, small_recipe, stamp
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -40,64 +40,12 @@ FILES = [
     for name in sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob('[a-z]*/*.py'))
     if not name.startswith('your_data')  # tests/test_datasets/test_folder.py
 ]
-SIZES = {
-    (2048, 1024): (128, 64),
-    (1800, 900): (112, 56),
-    (1536, 768): (96, 48),
-    (768, 1024): (36, 48),
-    (512, 1024): (32, 64),
-    (80, 160): (32, 64),
-    (1280, 720): (128, 72),
-    (1280, 760): (128, 76),
-    (1280, 640): (128, 64),
-    (1024, 768): (128, 96),
-    (1024, 512): (128, 64),
-    (640, 320): (64, 32),
-    (512, 512): (33, 33),
-    (256, 128): (128, 64),
-    (96, 96): (32, 32),
-    (161, 96): (17, 10),  # the grids of Depth Distribution's features
-    (81, 41): (9, 5),
-    (33, 17): (17, 9),
-}
-
-
-def shrink(cfg) -> None:
-    """Replace sizes wherever the config names one."""
-    if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.ShortSideRandomScaleCrop':
-        cfg.update(short_side=64, crop=40)
-    if isinstance(cfg, dict) and cfg.get('type') == 'mmuda.RandomSizedCrop':
-        cfg.update(heights=(20, 60))
-    if isinstance(cfg, dict) and cfg.get('split') == 'gta5_hiast.txt':
-        cfg.update(split='train')
-    for key, value in list(cfg.items()) if isinstance(cfg, dict) else list(enumerate(cfg)):
-        if isinstance(value, (list, tuple)) and tuple(map(str, value)) in {tuple(map(str, size)) for size in SIZES}:
-            cfg[key] = SIZES[tuple(value)]
-        elif isinstance(value, (dict, list)):
-            shrink(value)
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all runs: a stage that several recipes share is trained once."""
     return tmp_path_factory.mktemp('runs')
-
-
-def small_recipe(name: str, work_dir: Path, **settings: object) -> Recipe:
-    """A config's recipe with tiny networks on small images, two iterations per stage."""
-    recipe = Recipe.load(CONFIGS / name, work_dir, **settings)
-    for stage in recipe.stages:
-        cfg = stage.cfg
-        cfg.merge_from_dict(tiny(cfg))
-        shrink(cfg.test_pipeline)
-        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-            shrink(loader)
-            loader.num_workers, loader.persistent_workers = 0, False
-        before = stage.inputs['continues'].stage.cfg.train_cfg.max_iters if 'continues' in stage.inputs else 0
-        cfg.train_cfg.max_iters, cfg.train_cfg.val_interval = before + 2, 2
-        if 'minicity' in cfg:
-            cfg.minicity.update(SMALL_CITY)
-    return recipe
 
 
 @pytest.mark.parametrize('name', FILES)

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from mmengine.config import Config
 
-from mmuda.datasets.classes import CLASS_SETS, metainfo
+from mmuda.datasets.classes import class_set, metainfo
 from mmuda.engine.recipe import RecipeError, find_checkpoint
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.discriminators import FCDiscriminator
@@ -47,10 +47,12 @@ from mmuda.models.necks import DepthGuide
 from mmuda.models.uda.depth_distribution import RegressionHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, load_safe
 from mmuda.utils.files import write_whole
-from mmuda.utils.inference import load_model
+from mmuda.utils.inference import class_meta, load_model
 from mmuda.utils.stock import module_source, stock_config
 from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes, rows_kept, slice_classes
 
+# Layout -> sizes of the class sets of its published files, which do not name their classes.
+CLASSES = {'ehtdi': (19, 16), 'ldbe': (19,), 'daf_ida': (16, 7), 'depth_distribution': (16, 7), 'hiast': (19, 9)}
 # Layout -> heads of its network, and the channels of the features they see.
 HEADS = {
     'ehtdi': {'decode_head': 2048, 'auxiliary_head': 1024},
@@ -76,6 +78,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='file to write')
     parser.add_argument('--classes', type=int, help='keep the classes of a smaller set, e.g. 16 of 19')
     parser.add_argument(
+        '--names', nargs='+', help='names of the classes in the file, where they are not those of the published files'
+    )
+    parser.add_argument(
         '--weights', choices=['ema', 'student'], help='averaged weights where there are some (the default), or never'
     )
     parser.add_argument(
@@ -88,8 +93,10 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if [args.format, args.hand_over, args.to_mmseg].count(None) != 2:
         parser.error(f'name a format ({", ".join(sorted(HEADS))}), or use --hand-over CONFIG or --to-mmseg CONFIG')
-    if args.to_mmseg and (args.classes or args.weights or args.discriminator):
-        parser.error('--to-mmseg takes the network as CONFIG has it: leave out --classes, --weights, --discriminator')
+    if not args.format and (args.classes or args.names):
+        parser.error('CONFIG has the classes of the network: leave out --classes and --names')
+    if args.to_mmseg and (args.weights or args.discriminator):
+        parser.error('--to-mmseg takes the network as CONFIG has it: leave out --weights and --discriminator')
     return args
 
 
@@ -118,10 +125,12 @@ def placed(found: NetworkWeights, layout: str) -> NetworkWeights:
     return found._replace(state=state, dropped=[*found.dropped, *(key for key in found.state if key not in wanted)])
 
 
-def report(found: NetworkWeights, layout: str, classes: int | None) -> None:
+def report(found: NetworkWeights, layout: str, names: list[str]) -> None:
     """Say what came over, what was left behind and what the network will lack."""
-    missing = deeplab_keys(layout, classes or 19) - set(found.state)
-    print(f'layout: {found.layout}; classes: {classes or "no head"}')
+    count = number_of_classes(found.state)
+    missing = deeplab_keys(layout, count or 19) - set(found.state)
+    called = f' ({names[0]}, ..., {names[-1]})' if names else ' without names (--names)' if count else ''
+    print(f'layout: {found.layout}; classes: {count or "no head"}{called}')
     print(f'matched: {len(found.state)} tensors')
     for title, keys in (('dropped', found.dropped), ('missing', missing)):
         modules = sorted({key.rpartition('.')[0] or key for key in keys})
@@ -144,15 +153,27 @@ def discriminator(path: str) -> dict[str, torch.Tensor]:
     return {f'discriminator.{key}': value for key, value in state.items()}
 
 
-def preprocessing(config: str, classes: int | None) -> dict:
-    """How a config prepares images for a network of so many classes."""
-    model = Config.fromfile(config).model
-    wanted = model.student.decode_head.num_classes
-    if classes != wanted:
-        raise ValueError(
-            f'the checkpoint has {classes or "no"} classes, the network of {config} {wanted}: name its config'
-        )
-    return {key: value for key, value in model.data_preprocessor.to_dict().items() if key != 'type'}
+def class_names(args: argparse.Namespace, checkpoint: dict, count: int | None) -> list[str]:
+    """What the classes of the network in a file are called; empty without a head, or if nobody says.
+
+    Raises:
+        ValueError: There are more or less names than classes.
+    """
+    if args.hand_over:
+        told, who = class_meta(Config.fromfile(args.hand_over))['classes'], f'the network of {args.hand_over}'
+    else:
+        published = class_set(count).names if count in CLASSES[args.format] else ()
+        own = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
+        told, who = args.names or own or published, 'the list of its names'
+    if told and count != len(told) and (count or args.hand_over):
+        raise ValueError(f'the checkpoint has {count or "no"} classes, {who} {len(told)}: name its config or classes')
+    return list(told) if count else []
+
+
+def preprocessing(config: str) -> dict:
+    """How a config prepares images."""
+    settings = Config.fromfile(config).model.data_preprocessor.to_dict()
+    return {key: value for key, value in settings.items() if key != 'type'}
 
 
 def write_checkpoint(path: Path, state: dict, meta: dict) -> None:
@@ -176,7 +197,7 @@ def leave(config: str, checkpoint: str, out: Path) -> None:
         write_whole(module, module_source(lacking))
         print(f'written: {module}, with {", ".join(one.__name__ for one in lacking)}, which mmseg lacks')
         imports = IMPORTS.format(module=module.stem)
-    write_checkpoint(out, network.state_dict(), dict(dataset_meta=metainfo(network.out_channels)))
+    write_checkpoint(out, network.state_dict(), dict(dataset_meta=class_meta(cfg)))
     heading = dict(name=Path(config).name, weights=out.name)
     write_whole(plain, MMSEG_CONFIG.format(**heading, imports=imports, settings=Config(settings).pretty_text))
     print(f'written: {plain}')
@@ -188,23 +209,29 @@ def main() -> None:
     if args.to_mmseg:
         leave(args.to_mmseg, args.checkpoint, Path(args.out))
         return
-    found = network_state(load_safe(args.checkpoint, allow=NUMPY_SCALARS), prefer=args.weights or 'ema')
+    checkpoint = load_safe(args.checkpoint, allow=NUMPY_SCALARS)
+    found = network_state(checkpoint, prefer=args.weights or 'ema')
     if args.format:
         found = placed(found, args.format)
-    classes = number_of_classes(found.state)
-    if args.classes and classes is None:
-        raise ValueError(f'--classes {args.classes}: {args.checkpoint} has no head to take classes from')
+    count = number_of_classes(found.state)
+    names = class_names(args, checkpoint, count)
+    if args.classes and not names:
+        raise ValueError(
+            f'--classes {args.classes}: {args.checkpoint} has '
+            + (f'{count} classes that nobody names: name them by --names' if count else 'no head to take classes from')
+        )
     if args.classes:
-        found = found._replace(state=slice_classes(found.state, rows_kept(classes, args.classes)))
-        classes = args.classes
+        wanted = class_set(args.classes).names
+        found = found._replace(state=slice_classes(found.state, rows_kept(names, wanted)))
+        names = list(wanted)
     if args.hand_over:
-        meta = dict(preprocessing=preprocessing(args.hand_over, classes))
-        print(f'handed over: {len(found.state)} tensors, the names of {classes} classes, {meta["preprocessing"]}')
+        meta = dict(preprocessing=preprocessing(args.hand_over))
+        print(f'handed over: {len(found.state)} tensors, the names of {len(names)} classes, {meta["preprocessing"]}')
     else:
-        report(found, args.format, classes)
+        report(found, args.format, names)
         meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
-    if classes in CLASS_SETS:
-        meta['dataset_meta'] = metainfo(classes)
+    if names:
+        meta['dataset_meta'] = metainfo(names)
     state = found.state
     if args.discriminator:
         state = state | discriminator(args.discriminator)

@@ -162,13 +162,16 @@ def metainfo(classes: int | Sequence[str]) -> dict:
     """Return what mmseg's tools and metrics read from a data set: ``classes`` (names) and ``palette`` (RGB).
 
     Args:
-        classes: size of a class set, or the names of classes of your own: those that Cityscapes has keep its colours,
+        classes: size of a class set, or the names of classes of your own: those that a class set has keep its colours,
             the others get hues evenly spread.
     """
     if isinstance(classes, int):
         names, palette, _ = class_set(classes)
     else:
-        names, known = tuple(classes), {name: colour for name, colour, _ in _CITYSCAPES}
+        names, known = (
+            tuple(classes),
+            {name: colour for one in CLASS_SETS.values() for name, colour in zip(one.names, one.palette, strict=True)},
+        )
         palette = [known.get(name, _hue(number / len(names))) for number, name in enumerate(names)]
     return {'classes': names, 'palette': [list(colour) for colour in palette]}
 
@@ -202,17 +205,15 @@ def id_table(ids: RawIds, classes: int) -> np.ndarray:
     return table
 
 
-def score_subsets(num_classes: int) -> dict[str, list[int]]:
-    """Return the class indices behind every mean that a network of ``num_classes`` classes reports.
+def score_subsets(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the class indices behind every mean that a network of these classes reports.
 
-    ``mIoU`` goes over all of them; ``mIoU16`` and ``mIoU13`` over the same classes whatever the network has. A smaller
-    mean averages entries of the one IoU vector: a prediction of a class that is left out still counts as an error
-    (EHTDI spec, section 1).
+    ``mIoU`` goes over all of them; ``mIoU16`` and ``mIoU13`` over the same classes whatever else the network has, where
+    it has them all. A smaller mean averages entries of the one IoU vector: a prediction of a class that is left out
+    still counts as an error (EHTDI spec, section 1).
     """
-    subsets = {'mIoU': list(range(num_classes))}
-    members = class_set(num_classes).members
+    subsets = {'mIoU': list(range(len(names)))}
     for size in (16, 13):
-        if size <= num_classes:
-            kept = set(CLASS_SETS[size].members)
-            subsets[f'mIoU{size}'] = [index for index, ids in enumerate(members) if ids in kept]
+        if (kept := set(CLASS_SETS[size].names)) <= set(names):
+            subsets[f'mIoU{size}'] = [index for index, name in enumerate(names) if name in kept]
     return subsets

@@ -15,7 +15,6 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
@@ -32,7 +31,7 @@ from mmengine.runner import Runner
 
 from mmuda.engine.hooks import SafeCheckpointHook
 from mmuda.engine.recipe import Recipe, from_main, prepare_data
-from mmuda.engine.stages import OFFLINE, Offline, Train
+from mmuda.engine.stages import OFFLINE, Offline, Stage, Train
 from mmuda.offline.density import source_grid
 from mmuda.offline.predictions import target_images
 from mmuda.registry import DATASETS
@@ -146,7 +145,7 @@ def _train(stage: Train, ends: dict[str, int], lists: dict[str, str]) -> Cost:
     if 'labels' in stage.inputs and (given := stage.inputs['labels'].stage.name) in lists:
         cfg.train_dataloader.dataset.target.split = lists[given]
 
-    seconds = _timed(lambda: stage.run(False, [clock]))
+    seconds = _timed(stage, [clock])
     bursts = clock.steps[WARM_UP * workers - 1 : -1 : workers]
     step = median(after - before for before, after in pairwise(bursts)) / workers
     due = clock.end - clock.steps[-2] - step  # one validation of a few images, checkpoint and pictures
@@ -204,9 +203,8 @@ def _offline(stage: Offline, lists: dict[str, str]) -> Cost:
 
     def run(count: int, name: str) -> tuple[float, int, int]:
         take(count)
-        barrier()
         stage.work_dir = folder / name
-        seconds = _timed(lambda: stage.run(False))
+        seconds = _timed(stage)
         passing = _size(stage.work_dir / 'unfinished')
         return seconds, _size(stage.work_dir) - passing, passing
 
@@ -228,9 +226,13 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _timed(function: Callable[[], object]) -> float:
+def _timed(stage: Stage, *hooks: list[Hook]) -> float:
+    """Run a stage in a new folder; returns the seconds."""
+    if is_main_process():
+        stage.work_dir.mkdir(parents=True)
+    barrier()
     began = _now()
-    function()
+    stage.run(False, *hooks)
     return _now() - began
 
 

@@ -91,8 +91,8 @@ class SubsetIoUMetric(BaseMetric):
     papers differ in it (EHTDI scores at 640x1280, others at 1024x2048). Besides the means, ``IoU.<class>`` is returned.
 
     Args:
-        subsets: Name -> class ids of each mean IoU to report. None takes those of the task with that many classes
-            (``mIoU``, and ``mIoU16``, ``mIoU13`` where it has these classes).
+        subsets: Name -> class ids of each mean IoU to report. None takes ``mIoU`` over all classes, and ``mIoU16``,
+            ``mIoU13`` where the data set has their classes, by name.
         output_dir: Folder for the predicted classes, one uint8 PNG per image under the image's name.
         format_only: Only write these files; labels are not needed.
         keep_results: Without effect; mmseg's test tool sets it along with ``output_dir``.
@@ -144,7 +144,7 @@ class SubsetIoUMetric(BaseMetric):
             return {}
         names = self.dataset_meta['classes']
         matrix = sum(counted for counted, _ in results)
-        subsets = score_subsets(len(names)) if self.subsets is None else self.subsets
+        subsets = score_subsets(names) if self.subsets is None else self.subsets
         all_classes = scores(matrix)
         metrics = {name: 100 * scores(matrix, subset)['mIoU'] for name, subset in subsets.items()}
         metrics |= {key: 100 * all_classes[key] for key in ('aAcc', 'mAcc', 'mPrecision', 'FWIoU')}

@@ -65,8 +65,7 @@ class Predictor:
         self.model.keep_logits = True  # for the confidence
         self.model.predict_depth, self.model.predict_density = depth, density
         self.pipeline = Compose(cfg.test_pipeline)
-        own = cfg.test_dataloader.dataset.get('ids')  # a FolderDataset's
-        self.meta = metainfo(list(own) if own else self.model.out_channels)
+        self.meta = class_meta(cfg)
 
     @torch.no_grad()
     def __call__(self, path: str) -> Prediction:
@@ -80,6 +79,12 @@ class Predictor:
         if self.model.predict_density:
             density = (sample.pred_density_map.data[0] / 255).clamp(0, 1).cpu().numpy()
         return Prediction(logits.argmax(0).to('cpu', torch.uint8).numpy(), confidence[0].cpu().numpy(), depth, density)
+
+
+def class_meta(cfg: Config) -> dict:
+    """Names (``classes``) and ``palette`` of the classes of a config's network."""
+    own = cfg.test_dataloader.dataset.get('ids')  # a FolderDataset's; the others have a class set of the network's size
+    return metainfo(list(own) if own else cfg.model.student.decode_head.num_classes)
 
 
 def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
@@ -124,9 +129,9 @@ def val_items(cfg: Config, count: int | None = None) -> list[dict]:
 
 def check_same_classes(predictors: Mapping[str, Predictor]) -> None:
     """Raise a ValueError if the networks, by title, differ in their classes."""
-    counts = {title: len(predictor.meta['classes']) for title, predictor in predictors.items()}
-    if len(set(counts.values())) > 1:
-        each = ', '.join(f'{title} has {count}' for title, count in counts.items())
+    classes = {title: tuple(predictor.meta['classes']) for title, predictor in predictors.items()}
+    if len(set(classes.values())) > 1:
+        each = ', '.join(f'{title} has {len(names)} ({names[0]}, ...)' for title, names in classes.items())
         raise ValueError(f'only networks of the same classes can be compared: {each}')
 
 

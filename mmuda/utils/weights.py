@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmuda.datasets.classes import class_set
-
 _NETWORK = ('backbone.', 'neck.', 'decode_head.', 'auxiliary_head.', 'density_head.', 'depth_head.')
 _CLASSES = re.compile(r'(decode_head|auxiliary_head)\.(convs\.\d+|conv_seg)\.(weight|bias)$')
 _WRAPPED = re.compile(r'^module\.')
@@ -132,16 +130,22 @@ def number_of_classes(state: Mapping[str, Tensor]) -> int | None:
     return next((len(value) for key, value in state.items() if _CLASSES.match(key)), None)
 
 
-def rows_kept(have: int, want: int) -> list[int]:
-    """Rows of a head of ``have`` classes that a network of ``want`` of them keeps, in its order (EHTDI spec 2.2).
+def rows_kept(have: Sequence[str], want: Sequence[str]) -> list[int]:
+    """Rows of a head that a network of some of its classes keeps, in its order (EHTDI spec 2.2).
+
+    Args:
+        have: Names of the head's classes.
+        want: Names of the network's classes.
 
     Raises:
-        ValueError: If there is no class set of such a size, or the larger one lacks a class of the smaller.
+        ValueError: If the head lacks one of them.
     """
-    members, wanted = class_set(have).members, class_set(want).members
-    if not set(wanted) <= set(members):
-        raise ValueError(f'a head of {have} classes lacks some of the {want}: a set can only become a smaller one')
-    return [members.index(ids) for ids in wanted]
+    if lacking := [name for name in want if name not in have]:
+        raise ValueError(
+            f'a head of {len(have)} classes ({have[0]}, ...) lacks {", ".join(lacking)} of the {len(want)} wanted: '
+            'start from weights of these classes, and call them alike'
+        )
+    return [have.index(name) for name in want]
 
 
 def slice_classes(state: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
@@ -185,26 +189,28 @@ def adapt_state(state: dict[str, Any], model: nn.Module, prefix: str = '') -> No
     state.update({prefix + key: value for key, value in start.items()})
 
 
-def start_state(state: Mapping[str, Any], model: nn.Module, carry: Sequence[str] = ()) -> dict[str, Tensor]:
+def start_state(
+    state: Mapping[str, Any], model: nn.Module, carry: Sequence[str] = (), rows: Sequence[int] | None = None
+) -> dict[str, Tensor]:
     """What a model that is about to be trained takes over from a checkpoint of any known layout.
 
     One network is taken: for a model without a teacher the averaged one where there is one, else the student; it
-    becomes the student and the teacher. Heads with more classes than the model's lose the rows that it does not have.
+    becomes the student and the teacher.
     Everything else (the teacher's step counter, a discriminator, a method's own buffers) starts anew, save ``carry``.
 
     Args:
         state: A state dict.
         model: The model, with a ``student`` and perhaps a ``teacher``, at its initial weights.
         carry: Parts of the model beside the student (``'teacher'``, say) whose weights and state are taken over, too.
+        rows: The classes to keep of the heads, in their new order (:func:`rows_kept`); None keeps them as they are.
 
     Raises:
         ValueError: If the checkpoint holds no network, or one of another shape, or not a part to carry.
     """
     weights = network_state(state, prefer='ema' if model.teacher is None else 'student').state
     wanted = model.student.state_dict()
-    have, want = number_of_classes(weights), number_of_classes(wanted)
-    if have is not None and want is not None and want < have:
-        weights = slice_classes(weights, rows_kept(have, want))
+    if rows is not None:
+        weights = slice_classes(weights, rows)
     missing = _check_fit(weights, model.student)
     start = {f'student.{key}': value for key, value in weights.items()}
     if model.teacher is not None:
@@ -249,7 +255,9 @@ def _check_fit(weights: Mapping[str, Tensor], network: nn.Module) -> list[str]:
     for key in filter(weights.__contains__, wanted):
         if weights[key].shape != wanted[key].shape:
             cure = (
-                'set num_classes of the heads' if _CLASSES.match(key) else 'use the model.student it was trained with'
+                'set num_classes of the heads, or keep some classes by tools/convert_checkpoint.py --classes'
+                if _CLASSES.match(key)
+                else 'use the model.student it was trained with'
             )
             raise ValueError(
                 f'{key} is {tuple(weights[key].shape)} in the checkpoint, '

@@ -77,7 +77,7 @@ def test_daf_ida_scores_golden():
 def test_13_of_the_16_published_classes(row, mean):
     """DAF's and DAF+IDA's rows (DAF+IDA spec 10, point 32)."""
     ious = np.array(row.split(), float)
-    assert ious[score_subsets(16)['mIoU13']].mean() == pytest.approx(mean, abs=0.005)
+    assert ious[score_subsets(CLASS_SETS[16].names)['mIoU13']].mean() == pytest.approx(mean, abs=0.005)
 
 
 def test_ldbe_scores_golden():
@@ -93,7 +93,7 @@ def test_ldbe_scores_golden():
     np.testing.assert_allclose(result['IoU'], golden['iou'], rtol=0, atol=1e-5)
     np.testing.assert_allclose(result['Precision'], golden['precision'], rtol=0, atol=1e-5)
     assert result['mIoU'] == pytest.approx(float(golden['nanmean_miou']), abs=1e-5)
-    subsets = score_subsets(19)
+    subsets = score_subsets(CLASS_SETS[19].names)
     for size in (16, 13):
         kept = maps[f'synthia{size}_from19']
         assert sorted(subsets[f'mIoU{size}']) == sorted(kept.tolist())

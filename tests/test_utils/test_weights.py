@@ -13,12 +13,16 @@ import torch
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
+from mmuda.datasets.classes import CLASS_SETS
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.discriminators import FCDiscriminator
 from mmuda.models.heads import SummedASPPHead
+from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.registry import MODELS
 from mmuda.utils.checkpoint import NUMPY_SCALARS, install_safe_loader, load_from_http, load_safe
 from mmuda.utils.weights import adapt_state, network_state, number_of_classes, rows_kept, slice_classes, start_state
+
+NAMES = {size: one.names for size, one in CLASS_SETS.items()}
 
 ROOT = Path(__file__).parents[2]
 S16 = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
@@ -147,14 +151,21 @@ def test_foreign_keys_are_an_error():
 
 def test_classes_are_sliced_in_both_heads_and_all_branches():
     state = network_state(port()).state
-    assert rows_kept(19, 16) == S16
-    sliced = slice_classes(state, rows_kept(19, 16))
+    assert rows_kept(NAMES[19], NAMES[16]) == S16
+    sliced = slice_classes(state, S16)
     for key, value in state.items():
         kept = value[S16] if key.startswith(('decode_head.', 'auxiliary_head.')) else value
         assert torch.equal(sliced[key], kept), key
     assert number_of_classes(sliced) == 16
     with pytest.raises(ValueError, match='has 16 classes'):
-        slice_classes(sliced, rows_kept(19, 16))
+        slice_classes(sliced, S16)
+
+
+def test_rows_go_by_names_not_by_numbers():
+    assert rows_kept(['sky', 'road', 'car'], ['road', 'sky']) == [1, 0]
+    for have, want in ((NAMES[19], NAMES[7]), (NAMES[16], NAMES[19]), (['Road', *NAMES[19][1:]], NAMES[16])):
+        with pytest.raises(ValueError, match=r'lacks .* wanted: .* call them alike'):
+            rows_kept(have, want)
 
 
 # Layout -> its network, and the published name of each of ours. Depth and width of the backbone change no name.
@@ -177,6 +188,14 @@ PUBLISHED = {
             'neck.gate': 'dec4',
         },
     ),
+    'depth_distribution': (
+        ('density_head', 'depth_head'),
+        {
+            'decode_head.convs': 'layer6.conv2d_list',
+            **{f'density_head.conv{i}': f'enc4_{i}' for i in (1, 2, 3)},
+            **{f'depth_head.conv{i}': f'enc5_{i}' for i in (1, 2, 3)},
+        },
+    ),
     'hiast': ((), {'backbone': 'seg_model.backbone', 'decode_head.convs': 'seg_model.aspp.conv2d_list'}),
 }
 # What the authors save around the weights.
@@ -184,8 +203,13 @@ AROUND = {
     'ehtdi': lambda state: {'state_dict': {}, 'shadow': state, 'epoch': 3, 'best_MIou': np.float64(0.5)},
     'ldbe': lambda state: {f'module.{key}': value for key, value in state.items()},
     'daf_ida': lambda state: {'model_state_dict': state, 'iter': 13000, 'loss': torch.ones(1)},
+    'depth_distribution': lambda state: {
+        'model': state | {f'{dead}.{key}': torch.ones(1) for dead in UNUSED for key in ('weight', 'bias')},
+        'optimizer': {'state': {}, 'param_groups': []},
+    },
     'hiast': dict,
 }
+UNUSED = ('enc4_4', 'dec4')  # parameters of Depth Distribution's network without a use (its spec 3.1)
 
 
 def narrow(layout):
@@ -196,13 +220,24 @@ def narrow(layout):
         'decode_head': dict(head, in_channels=64, in_index=3),
         'auxiliary_head': dict(head, in_channels=32, in_index=2),
         'neck': dict(type='mmuda.DepthGuide', in_channels=(8, 16, 32, 64), depth_size=(16, 16)),
+        'density_head': dict(in_channels=64, mid_channels=8, out_channels=4),
+        'depth_head': dict(in_channels=64, mid_channels=8, out_channels=4),
     }
     backbone = dict(
         type='mmuda.CeilResNet', depth=101, stem_channels=2, base_channels=2, strides=(1, 2, 1, 1),
         dilations=(1, 1, 2, 4), contract_dilation=False, style='caffe',
     )  # fmt: skip
     chosen = {name: parts[name] for name in ('decode_head', *more)}
-    return MODELS.build(dict(type='EncoderDecoder', backbone=backbone, test_cfg=dict(mode='whole'), **chosen)).eval()
+    kind = 'mmuda.DensityDepthSegmentor' if 'density_head' in chosen else 'EncoderDecoder'
+    return MODELS.build(dict(type=kind, backbone=backbone, test_cfg=dict(mode='whole'), **chosen)).eval()
+
+
+def all_heads(network, image):
+    """Everything that a network predicts."""
+    features = network.extract_feat(image)
+    heads = [getattr(network, name, None) for name in ('decode_head', 'auxiliary_head', 'density_head', 'depth_head')]
+    depth = [logits_and_depth(network, image)[1]] if network.with_neck else []
+    return [head(features) for head in heads if head is not None] + depth
 
 
 @pytest.mark.parametrize('layout', PUBLISHED)
@@ -223,15 +258,16 @@ def test_a_published_file_imports_completely_and_predicts_the_same(layout, tmp_p
     convert(tmp_path / 'in.pth', tmp_path / 'out.pth', layout=layout)
     printed = capsys.readouterr().out
     assert f'matched: {len(state)} tensors' in printed
-    assert 'dropped: 0 tensors' in printed
+    dropped = '4 tensors of dec4, enc4_4' if layout == 'depth_distribution' else '0 tensors'
+    assert f'dropped: {dropped}\n' in printed
     assert 'missing: 0 tensors' in printed
     torch.manual_seed(1)
     other = narrow(layout)
     other.load_state_dict(load_safe(tmp_path / 'out.pth')['state_dict'])
     with torch.no_grad():
-        wanted = network(image)
-        assert torch.equal(other(image), wanted)
-    assert wanted.std() > 0
+        wanted, found = all_heads(network, image), all_heads(other, image)
+    assert len(found) == 1 + len(PUBLISHED[layout][0])
+    assert all(torch.equal(one, two) and one.std() > 0 for one, two in zip(found, wanted, strict=True))
 
 
 # ----------------------------------------------------------------------------------------- loading into our models
@@ -258,15 +294,22 @@ class _Model(nn.Module):
         self._register_load_state_dict_pre_hook(lambda state, prefix, *_: adapt_state(state, self, prefix))
 
 
-@pytest.mark.parametrize('classes', [19, 16])
-def test_a_plain_network_becomes_student_and_teacher(classes):
+def test_a_plain_network_becomes_student_and_teacher():
     state = {key: value for key, value in port().items() if key.startswith(('conv1', 'layer5', 'layer6'))}
-    outer = nn.Sequential(_Model(classes))
+    outer = nn.Sequential(_Model(19))
     outer.load_state_dict({f'0.{key}': value for key, value in state.items()})
     bias = state['layer6.conv2d_list.3.bias']
-    expected = bias if classes == 19 else bias[S16]
-    assert torch.equal(outer[0].student.decode_head.convs[3].bias, expected)
-    assert torch.equal(outer[0].teacher.model.decode_head.convs[3].bias, expected)
+    assert torch.equal(outer[0].student.decode_head.convs[3].bias, bias)
+    assert torch.equal(outer[0].teacher.model.decode_head.convs[3].bias, bias)
+
+
+def test_a_start_keeps_rows_that_were_named():
+    state = {key: value for key, value in port().items() if key.startswith(('conv1', 'layer5', 'layer6'))}
+    start = start_state(state, _Model(16), rows=S16)
+    for place in ('student', 'teacher.model'):
+        assert torch.equal(start[f'{place}.decode_head.convs.3.bias'], state['layer6.conv2d_list.3.bias'][S16])
+    with pytest.raises(ValueError, match=r'\(19, .* in the checkpoint, \(16, .*convert_checkpoint\.py --classes'):
+        start_state(state, _Model(16))  # which of the 19 they are nobody says
 
 
 def test_a_student_without_teacher_starts_the_teacher():
@@ -405,6 +448,20 @@ def test_numpy_numbers_only_by_permission(tmp_path, legacy):
     assert load_safe(path, allow=NUMPY_SCALARS) == {'best_MIou': 0.5, 'iter': 3}
 
 
+def test_only_numbers_are_allowed_and_only_in_the_converter():
+    scalar = np._core.multiarray.scalar
+    for one in NUMPY_SCALARS:
+        allowed = one[0] if isinstance(one, tuple) else one
+        assert allowed is scalar or issubclass(allowed, np.dtype)
+    users = {
+        file.name
+        for folder in ('mmuda', 'tools')
+        for file in (ROOT / folder).rglob('*.py')
+        if 'NUMPY_SCALARS' in file.read_text()
+    }
+    assert users == {'checkpoint.py', 'convert_checkpoint.py'}
+
+
 def test_numpy_numbers_as_numpy_1_wrote_them(tmp_path):
     new, old = tmp_path / 'new.pth', tmp_path / 'old.pth'
     torch.save({'best_MIou': np.float64(0.5)}, new)
@@ -441,6 +498,29 @@ def test_tool(tmp_path, convert, capsys):
     same(converted['state_dict'], slice_classes(network_state(port()).state, S16))
     assert len(converted['meta']['dataset_meta']['classes']) == 16
     assert sorted(file.name for file in tmp_path.iterdir()) == ['in.pth', 'out.pth']
+
+
+def test_tool_calls_classes_by_their_names(tmp_path, convert, capsys):
+    own, kept = [f'kind {number}' for number in range(19)], ['person', *NAMES[16]]
+    files = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    torch.save(port(), files[0])
+    with pytest.raises(SystemExit, match=r'error: a head of 19 classes \(kind 0, \.\.\.\) lacks road, '):
+        convert(*files, '--classes', 16, '--names', *own)
+    convert(*files, '--names', *own)
+    assert 'classes: 19 (kind 0, ..., kind 18)' in capsys.readouterr().out
+    assert load_safe(files[1])['meta']['dataset_meta']['classes'] == tuple(own)
+    with pytest.raises(SystemExit, match=r'has 19 classes, the list of its names 17'):
+        convert(*files, '--names', *kept)
+
+    torch.save(port(13), files[0])  # EHTDI published none of 13
+    convert(*files)
+    assert 'classes: 13 without names (--names)' in capsys.readouterr().out
+    assert 'dataset_meta' not in load_safe(files[1])['meta']
+    with pytest.raises(SystemExit, match=r'13 classes that nobody names: name them by --names'):
+        convert(*files, '--classes', 7)
+    torch.save({'state_dict': port(), 'meta': {'dataset_meta': {'classes': own}}}, files[0])  # it says so itself
+    convert(*files)
+    assert load_safe(files[1])['meta']['dataset_meta']['classes'] == tuple(own)
 
 
 def test_tool_takes_the_start_file(tmp_path, convert):

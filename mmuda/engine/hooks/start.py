@@ -7,11 +7,11 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmuda.utils.weights import start_state
+from mmuda.utils.weights import rows_kept, start_state
 
 
 class StartHook(Hook):
-    """Takes the network alone, whatever else the checkpoint holds.
+    """Takes the network alone, whatever else the checkpoint holds, and of its heads the classes of this run by name.
 
     A checkpoint of the same method fits as a whole, so loading it plainly would go on with its teacher, step counters
     and discriminators as a resume does. The recipe gives this hook to stages that start, not to those that go on.
@@ -25,10 +25,14 @@ class StartHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Put what the stage takes over in place of the checkpoint's state."""
-        _check_preprocessing(runner.cfg.model.data_preprocessor, checkpoint.get('meta', {}).get('preprocessing', {}))
+        meta = checkpoint.get('meta', {})
+        _check_preprocessing(runner.cfg.model.data_preprocessor, meta.get('preprocessing', {}))
+        have = list(meta.get('dataset_meta', {}).get('classes', ()))
+        want = list(runner.train_dataloader.dataset.metainfo['classes'])
+        rows = rows_kept(have, want) if have and have != want else None
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         state = checkpoint.get('state_dict', checkpoint)
-        checkpoint['state_dict'] = start_state(state, model, self.carry)
+        checkpoint['state_dict'] = start_state(state, model, self.carry, rows)
 
 
 def _check_preprocessing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
