@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from mmuda.engine.estimate import estimate
+from mmuda.engine.estimate import cost_table, estimate
 from mmuda.engine.recipe import Recipe, seed_table
 from mmuda.utils.command_line import add_run_options, running
 
@@ -78,8 +78,9 @@ def main() -> None:
             for seed, folder in folders.items()
         ]
         if args.estimate:
-            text = estimate(recipes[0])
-            print(text) if is_main_process() else None
+            costs = estimate(recipes[0])
+            if is_main_process():
+                print(cost_table(recipes[0], costs))
             return
         for recipe in recipes:
             print(recipe.table()) if args.dry_run else recipe.run()

@@ -62,14 +62,17 @@ class Cost:
     how: str
 
 
-def estimate(recipe: Recipe) -> str:
+def estimate(recipe: Recipe) -> dict[str, Cost]:
     """Measure the stages of a recipe that are to do; one that would be resumed counts as a whole.
 
     Nothing is written but to a temporary folder (below ``TMPDIR``), which is gone at the end, and a MiniCity that the
     recipe asks for and that is not there.
 
     Returns:
-        A table for people.
+        Stage -> its cost.
+
+    Raises:
+        OSError: As in training: a file that a stage needs is missing, say.
     """
     costs: dict[str, Cost] = {}
     ends: dict[str, int] = {}  # of the trainings that were shortened: their real last iteration
@@ -90,7 +93,31 @@ def estimate(recipe: Recipe) -> str:
             stage.output = from_main(stage.artifacts)
             free_memory()
         barrier()  # before the main process's folder goes
-    return _table(recipe, costs)
+    return costs
+
+
+def cost_table(recipe: Recipe, costs: dict[str, Cost]) -> str:
+    """The costs for people, and in total."""
+    memory = 'device memory' if torch.cuda.is_available() else 'memory'
+    total = Cost(
+        seconds=sum(cost.seconds for cost in costs.values()),
+        memory=max((cost.memory for cost in costs.values()), default=0.0),
+        kept=sum(cost.kept for cost in costs.values()),
+        passing=max((cost.passing for cost in costs.values()), default=0.0),
+        how=f'{len(costs)} of {len(recipe.stages)} stages; the others are done, given or not asked for',
+    )
+    return '\n'.join(
+        [
+            f'An estimate, measured on {_device()}, {get_world_size()} process(es), as busy as it was just now:',
+            f'{"stage":<12}{"hours":>9}{f"{memory}, GB":>19}{"disk, GB":>10}{"cache, GB":>11}',
+            *(
+                f'{name:<12}{cost.seconds / 3600:>9.3f}{cost.memory:>19.2f}{cost.kept:>10.3f}{cost.passing:>11.3f}'
+                f'  {cost.how}'
+                for name, cost in (costs | {'total': total}).items()
+            ),
+            'disk: checkpoints, pictures and labels, which stay; cache: what a stage needs beside them while it runs',
+        ]
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- training
@@ -245,29 +272,3 @@ def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f'a CPU ({platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads)'
-
-
-def _table(recipe: Recipe, costs: dict[str, Cost]) -> str:
-    """The costs for people, and in total."""
-    memory = 'device memory' if torch.cuda.is_available() else 'memory'
-    lines = [f'{"stage":<12}{"hours":>9}{f"{memory}, GB":>19}{"disk, GB":>10}{"cache, GB":>11}']
-    costs_and_total = costs | {
-        'total': Cost(
-            sum(cost.seconds for cost in costs.values()),
-            max((cost.memory for cost in costs.values()), default=0.0),
-            sum(cost.kept for cost in costs.values()),
-            max((cost.passing for cost in costs.values()), default=0.0),
-            f'and what is done or given: {len(recipe.stages) - len(costs)} of {len(recipe.stages)} stages',
-        )
-    }
-    lines += [
-        f'{name:<12}{cost.seconds / 3600:>9.3f}{cost.memory:>19.2f}{cost.kept:>10.3f}{cost.passing:>11.3f}  {cost.how}'
-        for name, cost in costs_and_total.items()
-    ]
-    return '\n'.join(
-        [
-            f'An estimate, measured on {_device()}, {get_world_size()} process(es), as busy as it was just now:',
-            *lines,
-            'disk stays when a stage is done (checkpoints, pictures, labels); its cache is needed while it runs.',
-        ]
-    )

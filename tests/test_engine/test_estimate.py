@@ -1,16 +1,16 @@
 """What a recipe costs: every kind of stage, from nothing, and nothing left behind."""
 
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, SMALL_CITY, run_tool, small_recipe, stamp
+from helpers import ROOT, SMALL_CITY, small_recipe, stamp
 
 from mmuda.engine import estimate as module
-from mmuda.engine.estimate import estimate
+from mmuda.engine.estimate import cost_table, estimate
 from mmuda.engine.recipe import Recipe
-
-WHAT = r'(\S+) +(\d+\.\d{3}) +(\d+\.\d\d) +(\d+\.\d{3}) +(\d+\.\d{3})  (.*)'
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,6 @@ def _city(city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, 'MEASURED', 2)
 
 
-def rows(text: str) -> dict[str, tuple]:
-    found = [re.fullmatch(WHAT, line) for line in text.splitlines()]
-    return {row[1]: (*map(float, row.groups()[1:5]), row[6]) for row in found if row}
-
-
 def nothing_is_left(tmp_path: Path) -> bool:
     return [path.name for path in tmp_path.rglob('*')] == ['temporary']
 
@@ -35,27 +30,28 @@ def nothing_is_left(tmp_path: Path) -> bool:
 @pytest.mark.parametrize(
     ('name', 'offline'),
     [
-        ('daf_ida', {'labels1': 8, 'labels2': 8, 'ranking': 8}),
-        pytest.param('depth_distribution', {'density': 8, 'labels': 8}, marks=pytest.mark.slow),
-        pytest.param('hiast', {'labels1': 8, 'labels2': 8, 'labels3': 8}, marks=pytest.mark.slow),
-        pytest.param('ldbe', {'ld_labels': 8, 'be_labels': 8}, marks=pytest.mark.slow),
+        ('daf_ida', {'labels1', 'labels2', 'ranking'}),
+        pytest.param('depth_distribution', {'density', 'labels'}, marks=pytest.mark.slow),
+        pytest.param('hiast', {'labels1', 'labels2', 'labels3'}, marks=pytest.mark.slow),
+        pytest.param('ldbe', {'ld_labels', 'be_labels'}, marks=pytest.mark.slow),
     ],
 )
-def test_every_stage_is_measured_from_nothing(name: str, offline: dict, tmp_path: Path) -> None:
+def test_every_stage_is_measured_from_nothing(name: str, offline: set, tmp_path: Path) -> None:
     recipe = small_recipe(f'{name}/minicity.py', tmp_path / 'run')
     real = {stage.name: stage.cfg.train_cfg.max_iters for stage in recipe.stages}
-    text = estimate(recipe)
+    costs = estimate(recipe)
     assert nothing_is_left(tmp_path)
-    assert 'An estimate, measured on a CPU (' in text
-    found = rows(text)
-    assert [*found] == [stage.name for stage in recipe.stages] + ['total']
-    assert {key: int(found[key][4].split()[0]) for key in offline} == offline
-    for stage in recipe.stages:
-        if stage.name not in offline:  # isl2 goes on with the two steps of isl1
-            steps = real[stage.name] - real.get('isl1', 0) * (stage.name == 'isl2')
-            assert found[stage.name][4].startswith(f'{steps} steps of ')
-            assert f', 1 validations of {SMALL_CITY["target_val"]} images, ' in found[stage.name][4]
-            assert found[stage.name][2] > 0
+    assert [*costs] == [stage.name for stage in recipe.stages]
+    for stage, cost in costs.items():
+        assert cost.memory > 0.1
+        assert cost.kept > 1e-6
+        assert (cost.passing > 0) == stage.startswith(('labels', 'ld_labels', 'be_labels'))
+        if stage in offline:
+            assert cost.how.startswith('8 images of ')
+        else:  # isl2 goes on with the two steps of isl1
+            steps = real[stage] - real.get('isl1', 0) * (stage == 'isl2')
+            assert cost.how.startswith(f'{steps} steps of ')
+            assert f', 1 validations of {SMALL_CITY["target_val"]} images, ' in cost.how
 
 
 def test_what_is_measured_is_multiplied(tmp_path: Path) -> None:
@@ -64,21 +60,24 @@ def test_what_is_measured_is_multiplied(tmp_path: Path) -> None:
         recipe.stages[0].cfg.train_cfg.update(max_iters=steps, val_interval=20)
         return recipe
 
-    few, many = (rows(estimate(build(steps, 'run')))['source'] for steps in (30, 30_000))
-    step = float(re.search(r'30000 steps of (\S+) s, 1500 validations', many[4])[1])
-    assert '30 steps of ' in few[4]
-    assert ', 2 validations' in few[4]
-    assert many[0] * 3600 > 30_000 * step  # and the validations
-    assert many[2] > few[2]  # the log and the pictures are longer
-    run = build(30, 'real')
-    last = run.run()
+    recipe = build(30_000, 'run')
+    costs = estimate(recipe)
+    step, validations = re.match(r'30000 steps of (\S+) s, (\d+) validations of 3 images', costs['source'].how).groups()
+    assert validations == '1500'
+    assert costs['source'].seconds > 30_000 * float(step)  # and the validations
+    header, _, row, total, _ = cost_table(recipe, costs).splitlines()
+    assert header.startswith('An estimate, measured on a CPU (')
+    assert row.split()[:2] == ['source', f'{costs["source"].seconds / 3600:.3f}']
+    assert total.split()[1:5] == row.split()[1:5]
+
+    last = build(30, 'real').run()
     kept = sum(file.stat().st_size for file in last.parent.rglob('*') if file.suffix in ('.pth', '.png')) / 1e9
-    assert rows(estimate(build(30, 'run')))['source'][2] == pytest.approx(kept, abs=1e-3)
-    assert kept > 1e-3
-    assert rows(estimate(build(30, 'real'))) == {'total': (0, 0, 0, 0, 'and what is done or given: 1 of 1 stages')}
-    assert stamp(last.parent)['status'] == 'done'  # and nothing was touched
-    memory = stamp(last.parent)['memory']
-    assert 0.5 * memory < few[1] < 1.5 * memory
+    written, short = stamp(last.parent), estimate(build(30, 'run'))['source']
+    assert short.kept == pytest.approx(kept, rel=0.05)
+    assert costs['source'].kept > 2 * kept  # the log and the pictures are longer
+    assert 0.5 * written['memory'] < short.memory < 1.5 * written['memory']
+    assert estimate(build(30, 'real')) == {}  # it is done
+    assert stamp(last.parent) == written
 
 
 def test_missing_data_is_the_usual_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,14 +88,14 @@ def test_missing_data_is_the_usual_error_and_leaves_nothing(tmp_path: Path, monk
     assert nothing_is_left(tmp_path)
 
 
-def test_the_command(tmp_path: Path, city: Path) -> None:
-    wrong = run_tool('train.py', 'configs/ehtdi/minicity.py', '--estimate', '--seeds', 0, 1)
-    assert wrong.returncode == 2
-    assert '--estimate is about one run: leave out --seeds' in wrong.stderr
-    missing = run_tool(
-        'train.py', 'configs/ehtdi/gta2city.py', '--estimate', '--work-dir', tmp_path / 'run',
-        '--data-root', tmp_path / 'nowhere', '--init', f'source={ROOT}/setup.cfg', TMPDIR=str(tmp_path / 'temporary'),
-    )  # fmt: skip
-    assert missing.returncode == 1
-    assert missing.stderr.splitlines()[-1].startswith('error: None of these folders exists: ')
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def run(*args: object) -> None:
+        monkeypatch.setattr(sys, 'argv', ['train.py', str(ROOT / 'configs/ehtdi/gta2city.py'), *map(str, args)])
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+
+    with pytest.raises(SystemExit):
+        run('--estimate', '--seeds', 0, 1)
+    assert '--estimate is about one run: leave out --seeds' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r'error: None of these folders exists: .*nowhere'):
+        run('--estimate', '--work-dir', tmp_path / 'run', '--data-root', tmp_path / 'nowhere')
     assert nothing_is_left(tmp_path)
