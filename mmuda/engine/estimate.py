@@ -158,7 +158,7 @@ class _Clock(Hook):
 def _train(stage: Train, ends: dict[str, int], lists: dict[str, str]) -> Cost:
     """Shorten a training, run it, multiply."""
     cfg, clock = stage.cfg, _Clock()
-    end, interval = cfg.train_cfg.max_iters, cfg.train_cfg.val_interval
+    end, interval = cfg.train_cfg.max_iters, cfg.train_cfg.get('val_interval', 1000)  # MMEngine's
     begin = short_begin = 0
     if 'continues' in stage.inputs:
         before = stage.inputs['continues']
