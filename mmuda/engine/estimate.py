@@ -177,14 +177,15 @@ def _train(stage: Train, ends: dict[str, int], lists: dict[str, str]) -> Cost:
     step = median(after - before for before, after in pairwise(bursts)) / workers
     due = clock.end - clock.steps[-2] - step  # one validation of a few images, checkpoint and pictures
     batch = (clock.batches[-1] - clock.batches[0]) / max(len(clock.batches) - 1, 1) if images else 0.0
-    dues = end // interval - begin // interval + (end % interval > 0)
+    sheets = end // interval - begin // interval
+    dues = sheets + (end % interval > 0)  # the last step is validated, but not drawn
     steps = end - begin
     seconds += (steps - len(clock.steps)) * step + (dues - 1) * due + dues * (batches - len(clock.batches)) * batch
 
     files = stage.artifacts()
     more_log = clock.history / short_end * (end - short_end)  # a checkpoint holds the log of every step
     sizes = {name: os.path.getsize(file) + more_log for name, file in files.items()}
-    pictures = _size(stage.work_dir / 'pictures') / 2 * (dues + 1)
+    pictures = _size(stage.work_dir / 'pictures') / 2 * (1 + sheets)  # there are those of the first and the last step
     kept = sizes.pop('last') * min(clock.keep, dues) + sum(sizes.values()) + pictures
     how = f'{steps} steps of {step:.3g} s'
     if images:
