@@ -34,12 +34,6 @@ def _no_firewall() -> Iterator[None]:
     label_firewall._standing.clear()
 
 
-@pytest.fixture(autouse=True)
-def _plain_configs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MMEngine has yapf lay out the config for its log and its files: most of the time that a small run takes."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
-
-
 @pytest.fixture(scope='session')
 def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MiniCity of a few small scenes in every layout."""
