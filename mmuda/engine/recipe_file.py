@@ -1,8 +1,10 @@
 """From a config's ``recipe`` list and the command line to stages: the part of the recipe that knows users' mistakes."""
 
+import copy
+import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine import Config
@@ -30,13 +32,14 @@ def read_stages(config: Path, work_dir: Path, options: dict, init: dict[str, str
     """
     if not config.is_file():
         raise RecipeError(f'{config} is not a config file; see configs/')
-    main = Config.fromfile(config)
+    read = functools.cache(Config.fromfile)  # most stages share a file
+    main = read(config)
     entries = main.get('recipe') or [{'type': 'Train', 'name': config.stem}]
     seed = main.get('randomness', {}).get('seed', 0) if seed is None else seed
     stages: list[Stage] = []
     for index, entry in enumerate(entries):
         try:
-            stages.append(_read_stage(index, dict(entry), config, work_dir, seed, stages))
+            stages.append(_read_stage(index, dict(entry), config, read, work_dir, seed, stages))
         except RecipeError as error:
             raise RecipeError(f'{config}: recipe[{index}]: {error}') from None
     _apply_options(stages, options)
@@ -51,7 +54,15 @@ def stage_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f'{seed}/{name}'.encode()).digest()[:4], 'big')
 
 
-def _read_stage(index: int, entry: dict, config: Path, work_dir: Path, seed: int, earlier: list[Stage]) -> Stage:
+def _read_stage(
+    index: int,
+    entry: dict,
+    config: Path,
+    read: Callable[[Path], Config],
+    work_dir: Path,
+    seed: int,
+    earlier: list[Stage],
+) -> Stage:
     kind, name = entry.pop('type', 'Train'), entry.pop('name', None)
     by_name = {stage.name: stage for stage in earlier}
     if not re.fullmatch(r'[\w-]+', name or '') or name in by_name:
@@ -61,7 +72,7 @@ def _read_stage(index: int, entry: dict, config: Path, work_dir: Path, seed: int
     file = config.parent / entry.pop('config', config.name)
     if not file.is_file():
         raise RecipeError(f'stage {name} names {file}, which does not exist')
-    cfg = Config.fromfile(file)
+    cfg = copy.deepcopy(read(file))
     cfg.pop('recipe', None)
     options = entry.pop('options', {})
     for key in options:
