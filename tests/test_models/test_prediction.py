@@ -84,6 +84,13 @@ def test_one_interpolation_is_another_function_than_two(model) -> None:
     assert torch.equal(torch.cat([sample.pred_sem_seg.data for sample in once]), wanted)
     assert any(not torch.equal(a.pred_sem_seg.data, b.pred_sem_seg.data) for a, b in zip(once, twice, strict=True))
 
+    model.keep_logits = True  # as inference and test-time augmentation do
+    kept = model.predict(image, samples((90, 160)))
+    mirrored = model.predict(image, samples((90, 160), flip=True, flip_direction='horizontal'))
+    for a, b, c in zip(once, kept, mirrored, strict=True):
+        assert torch.equal(b.pred_sem_seg.data, a.pred_sem_seg.data)
+        assert torch.equal(c.seg_logits.data, b.seg_logits.data.flip(2))
+
 
 @pytest.mark.parametrize(
     'metainfo',

@@ -48,8 +48,8 @@ class UDASegmentor(BaseSegmentor):
         data_preprocessor: Usually a ``mmuda.DomainDataPreprocessor``.
         teacher: Arguments of :class:`MeanTeacher`; None trains without one.
         evaluate: The network that is validated, tested and exported: ``'student'`` or ``'teacher'``.
-        resize_once: Interpolate the logits of a plain prediction (:meth:`predict`) straight to the size of its label,
-            not to the image's size first as mmseg does (DAF+IDA spec, trap 9).
+        resize_once: Interpolate the logits of a prediction straight to the size of its label, not to the image's size
+            first as mmseg does (DAF+IDA spec, trap 9). A padded image is interpolated to its padded size, as ever.
         predict_depth: Whether predictions also have ``pred_depth_map``, the inverse depth (1, H, W) of a network with a
             neck such as :class:`DepthGuide`, by a forward pass of its own.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: what the networks compute in, in training and prediction.
@@ -222,7 +222,11 @@ class UDASegmentor(BaseSegmentor):
     def _predict_labels(self, inputs: Tensor, data_samples: list | None) -> list:
         if self.keep_logits or not self._is_plain(data_samples):
             with self.autocast():
-                return self.network.predict(inputs, data_samples)
+                if data_samples is None or not self.resize_once:
+                    return self.network.predict(inputs, data_samples)
+                # the same, but that mmseg's heads interpolate to the size of a padded image, where there is none to this
+                metas = [{'pad_shape': sample.ori_shape} | sample.metainfo for sample in data_samples]
+                return self.network.postprocess_result(self.network.inference(inputs, metas), data_samples)
         logits = self._forward(inputs).float()  # (N, C, h, w)
         for sample, own in zip(data_samples, logits.split(1), strict=True):
             sizes = [inputs.shape[-2:], sample.ori_shape][self.resize_once :]
