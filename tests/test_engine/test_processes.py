@@ -63,6 +63,11 @@ def adversarial(load) -> Config:
 
 
 @pytest.fixture
+def minent(load) -> Config:
+    return load('baselines/minicity_minent.py')
+
+
+@pytest.fixture
 def daf(load) -> Config:
     return load('daf_ida/minicity_stage1_daf.py')
 
@@ -190,6 +195,7 @@ def _train_ten(folder: Path, cfg: Config) -> None:
     ('settings', 'beside'),
     [
         ('cfg', 'teacher'),
+        ('minent', 'student'),
         ('daf', 'discriminator'),
         ('density', 'discriminator'),
         ('ldbe', 'teacher'),
@@ -218,6 +224,7 @@ def test_processes_stay_equal_but_for_their_statistics(
 
 METHODS = {
     'ehtdi/minicity.py': ('01_ehtdi', CROPS),
+    'baselines/minicity_minent.py': ('01_minent', {}),
     'daf_ida/minicity_stage1_daf.py': ('01_daf', TINY_NECK),
     'depth_distribution/minicity_stage1_uda.py': (
         '02_uda',
@@ -241,6 +248,7 @@ def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[s
     [
         ('ehtdi/minicity.py', ('after_val_epoch', 4)),
         pytest.param('ehtdi/minicity.py', ('before_train_iter', 3), marks=pytest.mark.slow),
+        pytest.param('baselines/minicity_minent.py', ('before_train_iter', 3), marks=pytest.mark.slow),
         pytest.param('daf_ida/minicity_stage1_daf.py', ('before_train_iter', 3), marks=pytest.mark.slow),
         pytest.param('depth_distribution/minicity_stage1_uda.py', ('after_train_iter', 2), marks=pytest.mark.slow),
     ],
