@@ -1,52 +1,36 @@
-# Depth Distribution's adaptation, SYNTHIA -> Mapillary Vistas, 7 classes, 640x320 (experiment 5). Target images of many
-# sizes are fitted into one; scored there, too, padding aside (T9): --score-at labels scores at the labels' own size.
-_base_ = './synthia2city_7_small_stage1_uda.py'
+# Depth Distribution's adaptation, SYNTHIA -> Mapillary Vistas, 7 classes, 640x320 (experiment 5): that of experiment 4 at
+# the size, and with the mixtures, of experiment 3.
+_base_ = './synthia2mapillary_7_stage1_uda.py'
 recipe = [dict(type='Train', name='uda', config='synthia2mapillary_7_small_stage1_uda.py', carry=['discriminator'])]
-model = dict(
-    class_weight=None,
-    source_balance_weight=0.005,
-    depth_weight=0.0001,
-    adv_weight=0.001,
-    target_balance_weight=0.001,
-)
-optim_wrapper = dict(discriminator=dict(optimizer=dict(lr=1e-4)))
+model = dict(mixtures='7_small')
 train_dataloader = dict(
     dataset=dict(
-        target=dict(type='mmuda.MapillaryDataset', pipeline=[
+        source=dict(pipeline=[
             dict(type='mmuda.LoadImage'),
-            dict(type='mmuda.FitPad', scale=(640, 320)),
+            dict(type='mmuda.LoadLabels'),
+            dict(type='mmuda.LoadDepth'),
+            dict(type='mmuda.GridSample', size=(81, 41)),  # of the files' own 1280x760 pixels
+            dict(type='mmuda.PillowResize', scale=(640, 320)),
             dict(type='mmuda.Pack'),
+        ]),
+        target=dict(pipeline=[
+            dict(step, scale=(640, 320)) if step.type == 'mmuda.FitPad' else step
+            for step in _base_.train_dataloader.dataset.target.pipeline
         ])))
-pack = dict(
-    type='PackSegInputs',
-    meta_keys=('img_path', 'ori_shape', 'img_shape', 'pad_shape', 'padding_size', 'flip', 'flip_direction'))
 val_dataloader = dict(
-    dataset=dict(type='mmuda.MapillaryDataset', pipeline=[
-        dict(type='LoadImageFromFile'),
-        dict(type='mmuda.LoadLabels'),
-        dict(type='mmuda.FitPad', scale=(640, 320), labels=True),
-        pack,
+    dataset=dict(pipeline=[
+        dict(step, scale=(640, 320)) if step.type == 'mmuda.FitPad' else step for step in _base_.val_dataloader.dataset.pipeline
     ]))
 test_dataloader = val_dataloader
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmuda.FitPad', scale=(640, 320), labels=False),
-    pack,
+    dict(step, scale=(640, 320)) if step.type == 'mmuda.FitPad' else step for step in _base_.test_pipeline
 ]
 tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmuda.LoadLabels'),
+    *_base_.tta_pipeline[:-1],
     dict(type='TestTimeAug', transforms=[
         [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],  # before the padding, which is at the right
         [dict(type='mmuda.FitPad', scale=(480, 240), labels=False), dict(type='mmuda.FitPad', scale=(640, 320), labels=False),
          dict(type='mmuda.FitPad', scale=(800, 400), labels=False)],
-        [pack],
+        [_base_.pack],
     ]),
-]
-# No label of the target's training images may be opened; the log says at the end what was.
-custom_hooks = [
-    *_base_.custom_hooks[:-1],
-    dict(
-        type='mmuda.LabelFirewallHook',
-        forbid=dict(target_labels=[f'{_base_.data_root}/mapillary/{folder}/labels' for folder in ('training', 'train')])),
 ]
