@@ -71,6 +71,12 @@ SIZES = {
     (33, 17): (17, 9),
 }
 SMALL_CITY = dict(seed=0, shift='medium', size=[64, 128], source=8, target_train=8, target_val=3)
+# What makes a minicity config run on it with the tiny network.
+SMALL = {
+    **TINY,
+    **{f'minicity.{key}': value for key, value in SMALL_CITY.items()},
+    'val_dataloader.dataset.pipeline.2.scale': (128, 64),
+}
 
 
 def tiny(cfg: Config) -> dict:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, assert_equal_runs, run_and_die
+from helpers import ROOT, SMALL, assert_equal_runs, run_and_die
 from PIL import Image
 
 from mmuda.engine.recipe import Recipe
@@ -32,11 +32,14 @@ def recipe(options: dict, work_dir: Path, until: str, **settings: object) -> Rec
     return Recipe.load(config, work_dir, options=options | SHORT, resume=True, until_stage=until, **settings)
 
 
-@pytest.fixture
-def whole(options: dict, tmp_path: Path) -> Path:
+@pytest.fixture(scope='module')
+def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first round, and the labels of the second."""
-    recipe(options, tmp_path / 'a/run', 'labels2').run()
-    return tmp_path / 'a/run'
+    folder = tmp_path_factory.mktemp('whole') / 'run'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMUDA_DATA', str(city))
+        recipe(SMALL, folder, 'labels2').run()
+    return folder
 
 
 @pytest.mark.parametrize(

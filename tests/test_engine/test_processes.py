@@ -272,7 +272,7 @@ def test_two_killed_processes_resume_exactly(
 
 
 def test_the_scripts(options: dict, city: Path, tmp_path: Path) -> None:
-    settings = options | CROPS | {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2}
+    settings = options | {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2}
     given = [f'{key}={str(value).replace(" ", "")}' for key, value in settings.items()]
     environment = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHON': os.sys.executable}
 
@@ -281,7 +281,7 @@ def test_the_scripts(options: dict, city: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 
-    config, common = 'configs/ehtdi/minicity.py', ('--data-root', city, '--cfg-options', *given)
+    config, common = 'configs/baselines/minicity_source.py', ('--data-root', city, '--cfg-options', *given)
     text = bash('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'run', *common)
     assert text.count('finished: ') == 1  # one process speaks
     given = [item.replace('val_data', 'test_data') for item in given if item.startswith(('model', 'minicity', 'val'))]

@@ -224,7 +224,7 @@ class UDASegmentor(BaseSegmentor):
             with self.autocast():
                 if data_samples is None or not self.resize_once:
                     return self.network.predict(inputs, data_samples)
-                # the same, but that mmseg's heads interpolate to the size of a padded image, where there is none to this
+                # the same, but for what the heads interpolate to: without padding the size of the label
                 metas = [{'pad_shape': sample.ori_shape} | sample.metainfo for sample in data_samples]
                 return self.network.postprocess_result(self.network.inference(inputs, metas), data_samples)
         logits = self._forward(inputs).float()  # (N, C, h, w)
