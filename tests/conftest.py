@@ -19,7 +19,7 @@ from mmuda.engine.hooks import label_firewall
 torch.set_num_threads(1)
 # MMEngine lays out the whole config for every checkpoint and log: four fifths of what a run of two iterations takes.
 yapf_api.FormatCode = lambda text, **_: (text, True)
-gc.freeze()  # every stage ends with a collection, which then looks through all that was imported
+gc.freeze()  # a collection, with which every stage ends, need not look through all that was imported
 
 
 @pytest.fixture(autouse=True)
