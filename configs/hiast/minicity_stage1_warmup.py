@@ -4,9 +4,8 @@ recipe = [
     dict(type='Train', name='source', config='../baselines/minicity_source.py'),
     dict(type='Train', name='warmup', load_from='source.last'),
 ]
-model = dict(disc_input='softmax', gan_loss='least_squares', adv_weight=0.01)
-train_cfg = dict(max_iters=600, val_interval=600)
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=600, eta_min=1e-6, by_epoch=False)]
+model = dict(disc_input='softmax', gan_loss='least_squares', adv_weight=0.001)
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=1200, eta_min=1e-6, by_epoch=False)]
 # No label of the target's training images may be opened; the log says at the end what was.
 custom_hooks = [
     *_base_.custom_hooks,
