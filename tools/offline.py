@@ -23,7 +23,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
 from mmuda.datasets.cache import FORMATS, build_cache
-from mmuda.engine.recipe import prepare_data
+from mmuda.engine.recipe import Recipe, prepare_data
 from mmuda.models.density import PUBLISHED
 from mmuda.offline import (
     RULES,
@@ -126,7 +126,9 @@ def parse_args() -> argparse.Namespace:
         '--mixtures', required=True, help=f'{", ".join(PUBLISHED)}, or the mixtures.json that fit-density wrote'
     )
 
-    cache = steps.add_parser('cache', help='decode and resize the training images once (needs the package lmdb)')
+    cache = steps.add_parser(
+        'cache', help='decode and resize the training images of all stages once (needs the package lmdb)'
+    )
     cache.add_argument('config', help='config file')
     cache.add_argument('--format', choices=FORMATS, default='lossless', help='fastest to read, or smaller')
 
@@ -147,15 +149,17 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Run the step."""
+    if args.step == 'cache':
+        cfgs = [stage.cfg for stage in Recipe.load(args.config, 'work_dirs', options=args.cfg_options).stages]
+        prepare_data(cfgs[0])
+        added = sum(build_cache(cfg, args.out, fmt=args.format, num_workers=args.num_workers) for cfg in cfgs)
+        print(f'{args.out}: {added} images added')
+        return
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     if args.amp:
         cfg.model.precision = args.amp
     prepare_data(cfg)
-    if args.step == 'cache':
-        added = build_cache(cfg, args.out, fmt=args.format, num_workers=args.num_workers)
-        print(f'{args.out}: {added} images added')
-        return
     if args.step == 'class-stats':
         class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
         return

@@ -9,6 +9,7 @@ train_dataloader = dict(
             type='mmuda.CityscapesDataset',
             data_root={{_base_.data_root}},
             split='train',
+            cache=None,
             pipeline=[
                 dict(type='mmuda.LoadImage'),
                 dict(type='mmuda.LoadLabels'),

@@ -24,6 +24,7 @@ train_dataloader = dict(
             type='mmuda.CityscapesDataset',
             data_root={{_base_.data_root}},
             split='train',
+            cache=None,
             with_labels=False,
             pipeline=[
                 dict(type='mmuda.LoadImage'),

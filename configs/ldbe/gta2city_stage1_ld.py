@@ -37,6 +37,7 @@ train_dataloader = dict(
             type='mmuda.CityscapesDataset',
             data_root={{_base_.data_root}},
             split='train',
+            cache=None,
             with_labels=False,
             label_dir=None,  # the recipe puts the round's pseudo-labels here
             pipeline=[

@@ -7,6 +7,7 @@ train_dataloader = dict(
             type='mmuda.SYNTHIADataset',
             data_root={{_base_.data_root}},
             split=None,  # all 9400 images
+            cache=None,
             pipeline=[
                 dict(type='mmuda.LoadImage'),
                 dict(type='mmuda.LoadLabels', same_size=False),

@@ -10,12 +10,14 @@ train_dataloader = dict(
             _delete_=True,
             type='mmuda.FolderDataset',
             data_root=_base_.data_root,
+            cache=None,
             pipeline=_base_.train_dataloader.dataset.source.pipeline,
             **_base_.source),
         target=dict(
             _delete_=True,
             type='mmuda.FolderDataset',
             data_root=_base_.data_root,
+            cache=None,
             with_labels=False,
             pipeline=_base_.train_dataloader.dataset.target.pipeline,
             **_base_.target)))

@@ -15,6 +15,7 @@ train_dataloader = dict(
             type='mmuda.GTA5Dataset',
             data_root=data_root,
             split='train',
+            cache=None,  # a folder of decoded images: docs/cache.md
             pipeline=[
                 dict(type='mmuda.LoadImage'),
                 dict(type='mmuda.LoadLabels', same_size=False),  # a label of another size is squashed as well, like the reference
@@ -27,6 +28,7 @@ train_dataloader = dict(
             type='mmuda.CityscapesDataset',
             data_root=data_root,
             split='train',
+            cache=None,
             with_labels=False,
             pipeline=[
                 dict(type='mmuda.LoadImage'),
