@@ -22,9 +22,10 @@ STAGE=FILE``, as ``load_from`` and for tests.
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
 config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
 
-``--to-mmseg`` takes a checkpoint or the folder of a run, and writes the network that CONFIG evaluates: a checkpoint,
-beside it a config of stock mmseg, and a module NAME_network.py of what mmseg lacks, if it lacks something. Stock tools
-then predict the same, in fp32, without mmuda.
+``--to-mmseg`` writes the network that CONFIG evaluates: a checkpoint, beside it a config of stock mmseg, and a module
+NAME_network.py of what mmseg lacks, if it lacks something. Stock tools then predict the same, in fp32, without mmuda.
+
+Both take a checkpoint or the folder of a run.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('format', nargs='?', choices=sorted(HEADS), help='whose checkpoint it is')
-    parser.add_argument('checkpoint', help='file to read')
+    parser.add_argument('checkpoint', help='file to read; of ours also the folder of a run')
     parser.add_argument('out', help='file to write')
     parser.add_argument('--classes', type=int, help='keep the classes of a smaller set, e.g. 16 of 19')
     parser.add_argument(
@@ -209,7 +210,8 @@ def main() -> None:
     if args.to_mmseg:
         leave(args.to_mmseg, args.checkpoint, Path(args.out))
         return
-    checkpoint = load_safe(args.checkpoint, allow=NUMPY_SCALARS)
+    path = find_checkpoint(args.checkpoint, Config.fromfile(args.hand_over)) if args.hand_over else args.checkpoint
+    checkpoint = load_safe(path, allow=NUMPY_SCALARS)
     found = network_state(checkpoint, prefer=args.weights or 'ema')
     if args.format:
         found = placed(found, args.format)
