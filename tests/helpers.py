@@ -103,20 +103,30 @@ def shrink(cfg: Any) -> None:
             shrink(value)
 
 
+def make_small(cfg: Config) -> None:
+    """Give a config the tiny network and small images, and, where it wants a MiniCity, the small one."""
+    cfg.merge_from_dict(tiny(cfg))
+    shrink(cfg.test_pipeline)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        shrink(loader)
+        loader.num_workers, loader.persistent_workers = 0, False
+    if 'minicity' in cfg:
+        cfg.minicity.update(SMALL_CITY)
+
+
+def make_short(recipe: Recipe) -> None:
+    """Let every stage train two iterations, and validate after them."""
+    for stage in recipe.stages:
+        before = stage.inputs['continues'].stage.cfg.train_cfg.max_iters if 'continues' in stage.inputs else 0
+        stage.cfg.train_cfg.max_iters, stage.cfg.train_cfg.val_interval = before + 2, 2
+
+
 def small_recipe(name: str, work_dir: Path, **settings: object) -> Recipe:
     """A config's recipe with tiny networks on small images, two iterations per stage."""
     recipe = Recipe.load(ROOT / 'configs' / name, work_dir, **settings)
     for stage in recipe.stages:
-        cfg = stage.cfg
-        cfg.merge_from_dict(tiny(cfg))
-        shrink(cfg.test_pipeline)
-        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-            shrink(loader)
-            loader.num_workers, loader.persistent_workers = 0, False
-        before = stage.inputs['continues'].stage.cfg.train_cfg.max_iters if 'continues' in stage.inputs else 0
-        cfg.train_cfg.max_iters, cfg.train_cfg.val_interval = before + 2, 2
-        if 'minicity' in cfg:
-            cfg.minicity.update(SMALL_CITY)
+        make_small(stage.cfg)
+    make_short(recipe)
     return recipe
 
 

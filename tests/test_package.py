@@ -7,7 +7,6 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-import yaml
 
 import mmuda
 
@@ -64,32 +63,3 @@ def test_pins_satisfy_the_ranges():
     for name in ('runtime.txt', 'mminstall.txt', 'tests.txt'):
         for requirement in read(name):
             assert requirement.specifier.contains(pins[requirement.name]), requirement
-
-
-def test_readme_is_finished_and_its_paths_exist():
-    text = (ROOT / 'README.md').read_text()
-    assert not re.findall(r'^[A-Z]{4,}$', text, re.M)  # a placeholder
-    paths = re.findall(r'`((?:configs|mmuda|tools|tests|requirements)/[\w./-]*)`', text) + re.findall(
-        r'\]\((?!http|#)([^)]+)\)', text
-    )
-    missing = [path for path in paths if not (ROOT / path).exists()]
-    assert paths
-    assert not missing
-
-
-@pytest.mark.parametrize('page', sorted((ROOT / 'configs').glob('*/README.md')), ids=lambda page: page.parent.name)
-def test_a_page_of_configs_names_files_that_exist(page):
-    text = page.read_text()
-    paths = re.findall(r'\]\((?!http|#)([^)#]+)', text)
-    assert paths
-    assert not [path for path in paths if not (page.parent / path).exists()]
-    there = {file.name for folder in ('configs', 'mmuda') for file in (ROOT / folder).rglob('*.py')}
-    assert set(re.findall(r'`([\w-]+\.py)`', text)) <= there
-
-
-def test_every_model_of_the_index_has_its_config():
-    pages = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
-    models = [model for page in pages for model in yaml.safe_load((ROOT / page).read_text())['Models']]
-    assert not [model['Config'] for model in models if not (ROOT / model['Config']).is_file()]
-    found = {model['Config'].split('/')[1] for model in models}
-    assert found == {page.parent.name for page in (ROOT / 'configs').glob('*/metafile.yml')}
