@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-import pytest
-
 import mmuda
 
 ROOT = Path(__file__).parents[1]
