@@ -23,7 +23,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
 from mmuda.datasets.cache import FORMATS, build_cache
-from mmuda.engine.recipe import Recipe, prepare_data
+from mmuda.engine.recipe import Recipe, RecipeError, find_checkpoint, prepare_data
 from mmuda.models.density import PUBLISHED
 from mmuda.offline import (
     RULES,
@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
         'pseudo-labels', help="label the target's training images with a checkpoint's predictions"
     )
     labels.add_argument('config', help='config file')
-    labels.add_argument('checkpoint', help='weights')
+    labels.add_argument('checkpoint', help='weights, or the folder of a run')
     labels.add_argument(
         '--selector',
         nargs='+',
@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
         for Cityscapes; delete it when done). Without --selector: {'; '.join(map(str, RULES))}""",
     )
     compare.add_argument('config', help='config file')
-    compare.add_argument('checkpoint', help='weights')
+    compare.add_argument('checkpoint', help='weights, or the folder of a run')
     compare.add_argument(
         '--selector',
         nargs='+',
@@ -98,7 +98,7 @@ def parse_args() -> argparse.Namespace:
 
     rank = steps.add_parser('rank', help="rank and label the target's training images with a network that sees depth")
     rank.add_argument('config', help='config file')
-    rank.add_argument('checkpoint', help='weights')
+    rank.add_argument('checkpoint', help='weights, or the folder of a run')
     rank.add_argument('--ratio', type=float, default=0.66, help='share of the images that is easy')
     rank.add_argument('--easy-list', metavar='FILE', help='list of the easy images, in place of their share')
     rank.add_argument(
@@ -159,6 +159,8 @@ def run(args: argparse.Namespace) -> None:
     cfg.merge_from_dict(args.cfg_options)
     if args.amp:
         cfg.model.precision = args.amp
+    if 'checkpoint' in args and Path(args.checkpoint).is_dir():
+        args.checkpoint = find_checkpoint(args.checkpoint, cfg)
     prepare_data(cfg)
     if args.step == 'class-stats':
         class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
@@ -204,7 +206,7 @@ def main() -> None:
     try:
         with running(args):
             run(args)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, RecipeError, ValueError) as error:
         sys.exit(f'error: {str(error).splitlines()[-1]}')  # of a loader's worker, the last line of its traceback
 
 
