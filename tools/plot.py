@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -36,11 +37,12 @@ from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
 from mmuda.evaluation import SubsetIoUMetric
 from mmuda.models.losses import self_information
 from mmuda.models.uda import UDASegmentor
-from mmuda.offline.predictions import load_model, prepared, target_images
+from mmuda.offline.predictions import prepared, target_images
 from mmuda.registry import DATASETS
 from mmuda.utils import charts, logs
 from mmuda.utils.command_line import choose_data_root
 from mmuda.utils.files import write_whole
+from mmuda.utils.inference import load_model
 from mmuda.utils.tsne import tsne
 
 
@@ -103,7 +105,7 @@ def plot_confusion(args: argparse.Namespace) -> Figure:
     init_default_scope(cfg.default_scope)
     checkpoint = find_checkpoint(args.checkpoint, cfg, args.which)
     prepare_data(cfg)
-    matrix, classes = count_validation(load_model(cfg, checkpoint), cfg)
+    matrix, classes = count_validation(load_model(cfg, checkpoint).to(get_device()), cfg)
     return charts.confusion(matrix, classes)
 
 
@@ -112,7 +114,6 @@ def count_validation(model: UDASegmentor, cfg: Config) -> tuple[np.ndarray, tupl
     """The pixels of the validation set by true and predicted class, (C, C), and the classes' names."""
     loader, metric = Runner.build_dataloader(cfg.val_dataloader), SubsetIoUMetric()
     metric.dataset_meta = loader.dataset.metainfo
-    model.eval()
     for batch in loader:
         metric.process(batch, [sample.to_dict() for sample in model.test_step(batch)])
     return sum(counted for counted, _ in metric.results).numpy(), metric.dataset_meta['classes']
@@ -132,7 +133,7 @@ def joint_features(model: UDASegmentor, dataset: DomainDataset, images: int, cel
     """What an adversarial method aligns, at some cells of some images: (n, C)."""
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)).tolist()
     network, rows = model.network, []
-    for batch in prepared(model.eval(), dataset, chosen, num_workers=0):
+    for batch in prepared(model, dataset, chosen, num_workers=0):
         features = network.extract_feat(batch['inputs'])
         seen = self_information(network.decode_head(features).float())  # (1, C, h, w)
         if hasattr(network, 'density_head'):
@@ -154,7 +155,7 @@ def plot_tsne(args: argparse.Namespace) -> Figure:
         if not (name and config and checkpoint):
             raise ValueError(f'{text} is not of the form NAME=CONFIG:CHECKPOINT')
         cfg = Config.fromfile(config)
-        model = load_model(cfg, find_checkpoint(checkpoint, cfg, args.which))
+        model = load_model(cfg, find_checkpoint(checkpoint, cfg, args.which)).to(get_device())
         found = [joint_features(model, dataset, args.images, args.cells) for dataset in datasets.values()]
         places = np.split(tsne(np.concatenate(found)), [len(found[0])])
         panels[name] = dict(zip(datasets, places, strict=True))

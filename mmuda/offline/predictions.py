@@ -23,9 +23,9 @@ from mmuda.datasets.base import DomainDataset
 from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline.batch_norm import BatchStatistics
-from mmuda.registry import DATASETS, MODELS
-from mmuda.utils.checkpoint import load_safe
+from mmuda.registry import DATASETS
 from mmuda.utils.files import write_whole
+from mmuda.utils.inference import load_model
 from mmuda.utils.threads import in_threads
 
 Size = tuple[int, int]
@@ -191,22 +191,6 @@ def prepared(model: UDASegmentor, dataset: DomainDataset, indices: Sequence[int]
         yield model.data_preprocessor(batch, training=False)
 
 
-def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
-    """A config's model with a checkpoint's weights, on the device of this process.
-
-    Raises:
-        ValueError: The checkpoint is refused, belongs to another network or lacks some of its weights.
-    """
-    model = MODELS.build(cfg.model)
-    state = load_safe(checkpoint)
-    missing = model.load_state_dict(state.get('state_dict', state), strict=False).missing_keys
-    place = next(name for name, module in model.named_modules() if module is model.network)
-    needed = {f'{place}.{key}' for key in model.network.state_dict() if not key.startswith('auxiliary_head.')}
-    if lacking := needed.intersection(missing):
-        raise ValueError(f'{checkpoint} lacks weights of the network, such as {min(lacking)}; take a complete one')
-    return model.to(get_device())
-
-
 def predict(
     cfg: Config, checkpoint: str | Path, dataset: DomainDataset, cache: Path, bn_mode: str, num_workers: int
 ) -> Predictions:
@@ -215,7 +199,7 @@ def predict(
     Raises:
         ValueError: The network and the data set differ in their classes, or one of them cannot be used.
     """
-    model, classes = load_model(cfg, checkpoint), len(dataset.metainfo['classes'])
+    model, classes = load_model(cfg, checkpoint).to(get_device()), len(dataset.metainfo['classes'])
     if model.out_channels != classes:
         raise ValueError(
             f'the network has {model.out_channels} classes, the target data set {classes}: give the data set the '

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import barrier, get_dist_info, is_main_process
 from mmengine.registry import init_default_scope
 from torch import Tensor
@@ -25,10 +26,11 @@ from mmuda.models.losses import self_information
 from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Enlarger, load_model, prepared, target_images
+from mmuda.offline.predictions import Enlarger, prepared, target_images
 from mmuda.offline.pseudo_labels import write_label
 from mmuda.offline.selectors import bands, top_class
 from mmuda.utils.files import write_whole
+from mmuda.utils.inference import load_model
 from mmuda.utils.progress import progress
 from mmuda.utils.threads import in_threads
 
@@ -102,7 +104,7 @@ def rank_images(
         if is_main_process():
             manifest.write(out / _CACHE, job, 'job.json')
         barrier()
-        _score_all(load_model(cfg, checkpoint), dataset, out, images, rare_classes, num_workers)
+        _score_all(load_model(cfg, checkpoint).to(get_device()), dataset, out, images, rare_classes, num_workers)
         barrier()
         if is_main_process():
             scores = {image: json.loads(_score_file(out, index).read_text()) for index, image in enumerate(images)}
@@ -173,7 +175,6 @@ def _score_all(
 ) -> None:
     """Score and label this process's share of the images, those that an interrupted run has not."""
     rank, world_size = get_dist_info()
-    model.eval()
     enlarge = Enlarger(model.network.align_corners)
     mine = [
         index for index in range(rank, len(images), world_size) if not (out / stored_label(images[index])).is_file()

@@ -90,8 +90,9 @@ def class_meta(cfg: Config) -> dict:
 def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
     """The model of a config with the weights of a checkpoint, in eval mode.
 
-    The checkpoint may be of any layout that :func:`mmuda.utils.weights.start_state` knows; what only training needs (a
-    discriminator, say) may be missing.
+    The checkpoint may be of any layout that :func:`mmuda.utils.weights.start_state` knows. Of the evaluated network an
+    auxiliary head alone may be missing; what else only training needs (a discriminator, say) may be in one and not in
+    the other.
 
     Raises:
         ValueError: If the checkpoint does not fit the config.
@@ -103,9 +104,10 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
         missing, unexpected = model.load_state_dict(state.get('state_dict', state), strict=False)
     except ValueError as error:
         raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: {error}') from error
-    needed = 'teacher.' if model.evaluate == 'teacher' else 'student.'
-    if other := [key for key in missing if key.startswith(needed)] + unexpected:
-        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {other[0]}')
+    place = next(name for name, module in model.named_modules() if module is model.network)
+    other = [key for key in missing if key.startswith(f'{place}.') and not key.startswith(f'{place}.auxiliary_head.')]
+    if other := other + [key for key in unexpected if key.startswith(('student.', 'teacher.'))]:
+        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}: only one of them has {min(other)}')
     return model.eval()
 
 

@@ -178,7 +178,7 @@ def test_the_command(command: Callable, checkpoint: Path, tmp_path: Path, capsys
     assert 'precision' not in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r'^error: selector\.prop=3'):
         command('compare', checkpoint, *out, '--selector', 'type=ClassBalanced', 'prop=3')
-    with pytest.raises(SystemExit, match='^error: .* is neither a checkpoint nor a run of '):
+    with pytest.raises(SystemExit, match=r'^error: .* is neither a checkpoint nor a run of '):
         command('compare', tmp_path, *out)
     (tmp_path / 'run/01_ehtdi').mkdir(parents=True)
     checkpoint.rename(tmp_path / 'run/01_ehtdi/iter_2.pth')

@@ -17,8 +17,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmuda.offline import FixedThreshold, rank_images, ranking
-from mmuda.offline.predictions import Enlarger, Scores, load_model, target_images
+from mmuda.offline.predictions import Enlarger, Scores, target_images
 from mmuda.registry import MODELS
+from mmuda.utils.inference import load_model
 
 GOLDEN = Path(__file__).parents[1] / 'golden/daf_ida'
 RARE = (3, 4, 5, 6, 7, 9, 12, 14, 15, 16, 17)
@@ -101,7 +102,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_step_equals_the_plain_form(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
     done = rank_images(cfg, checkpoint, tmp_path / 'out', ratio=0.7, num_workers=0)
-    model, wanted = load_model(cfg, checkpoint).eval(), {}
+    model, wanted = load_model(cfg, checkpoint), {}
     dataset = target_images(cfg)
     for number, item in enumerate(dataset):
         data = model.data_preprocessor({'inputs': [item['inputs']], 'data_samples': [item['data_samples']]})
