@@ -23,7 +23,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 
 from mmuda.datasets.cache import FORMATS, build_cache
-from mmuda.engine.recipe import Recipe, RecipeError, find_checkpoint, prepare_data
+from mmuda.engine.recipe import Recipe, find_checkpoint, prepare_data
 from mmuda.models.density import PUBLISHED
 from mmuda.offline import (
     RULES,
@@ -206,7 +206,7 @@ def main() -> None:
     try:
         with running(args):
             run(args)
-    except (ImportError, OSError, RecipeError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f'error: {str(error).splitlines()[-1]}')  # of a loader's worker, the last line of its traceback
 
 
