@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from mmengine import fileio
+
 from mmuda.engine.recipe import OUTPUTS
 from mmuda.engine.stamps import read_stamp
 
@@ -28,7 +30,7 @@ def trained_stage(run: Path) -> Path:
         if re.fullmatch(r'[\w-]+', folder.name) and read_stamp(folder / 'stamp.json').get('kind') == 'Train'
     }
     if (run / OUTPUTS).is_file():
-        handed_over = json.loads((run / OUTPUTS).read_text()).values()
+        handed_over = json.loads(fileio.get_text(run / OUTPUTS)).values()
         stages |= {
             index: (run / artifacts['last']).parent
             for index, artifacts in enumerate(handed_over)
@@ -50,7 +52,7 @@ def scalars(stage: Path) -> dict[tuple[int, bool], dict[str, float]]:
     """
     values = {}
     for file in _logs(stage):
-        for number, line in enumerate(file.read_text().splitlines(), start=1):
+        for number, line in enumerate(fileio.get_text(file).splitlines(), start=1):
             try:
                 found = json.loads(line)
                 values[found['step'], 'iter' not in found] = found
