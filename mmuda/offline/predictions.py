@@ -1,6 +1,7 @@
 """The scores of a checkpoint for every image of a data set: one forward pass each, kept on disk for further looks."""
 
 import io
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ from mmuda.utils.inference import load_model
 from mmuda.utils.threads import in_threads
 
 Size = tuple[int, int]
+
+# NumPy reads a header by Python's parser, which two threads of Python 3.11 must not enter at a time (CPython's issue
+# 106905: a SystemError now and then).
+_HEADERS = threading.Lock()
 
 
 @dataclass
@@ -155,7 +160,9 @@ class Predictions:
     def _settle(self, index: int, scores: Scores | None, statistics: Tensor | None) -> Scores:
         """Write what is new, read what is not."""
         if scores is None:
-            content = np.load(self._open(index))
+            file = self._open(index)
+            with _HEADERS:
+                content = dict(np.load(file))
             logits = torch.from_numpy(content['logits']).to(self.device)
             return Scores(index, logits, *(tuple(size) for size in content['sizes'].tolist()), self.enlarge)
         content = {'logits': scores.logits.cpu().numpy(), 'sizes': np.array([scores.input_size, scores.label_size])}
