@@ -58,8 +58,6 @@ def parse_args() -> argparse.Namespace:
     labels = steps.add_parser(
         'pseudo-labels', help="label the target's training images with a checkpoint's predictions"
     )
-    labels.add_argument('config', help='config file')
-    labels.add_argument('checkpoint', help='weights, or the folder of a run')
     labels.add_argument(
         '--selector',
         nargs='+',
@@ -78,8 +76,6 @@ def parse_args() -> argparse.Namespace:
         comparison.png (label maps of some images) and scores/, so that further selectors cost no forward pass (2 GB
         for Cityscapes; delete it when done). Without --selector: {'; '.join(map(str, RULES))}""",
     )
-    compare.add_argument('config', help='config file')
-    compare.add_argument('checkpoint', help='weights, or the folder of a run')
     compare.add_argument(
         '--selector',
         nargs='+',
@@ -97,8 +93,6 @@ def parse_args() -> argparse.Namespace:
     compare.add_argument('--images', type=int, default=4, help='number of images in the picture, evenly spread')
 
     rank = steps.add_parser('rank', help="rank and label the target's training images with a network that sees depth")
-    rank.add_argument('config', help='config file')
-    rank.add_argument('checkpoint', help='weights, or the folder of a run')
     rank.add_argument('--ratio', type=float, default=0.66, help='share of the images that is easy')
     rank.add_argument('--easy-list', metavar='FILE', help='list of the easy images, in place of their share')
     rank.add_argument(
@@ -132,6 +126,9 @@ def parse_args() -> argparse.Namespace:
     cache.add_argument('config', help='config file')
     cache.add_argument('--format', choices=FORMATS, default='lossless', help='fastest to read, or smaller')
 
+    for step in (labels, compare, rank):
+        step.add_argument('config', help='config file')
+        step.add_argument('checkpoint', help='weights, or the folder of a run')
     for step in (labels, compare):
         step.add_argument(
             '--bn-mode',
