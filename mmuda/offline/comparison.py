@@ -94,7 +94,7 @@ def compare_selectors(
     init_default_scope(cfg.default_scope)
     out, rules, dataset = Path(out), _titled(selectors), target_images(cfg)
     truth = target_images(cfg, with_labels=True) if study_labels else None
-    origin = made_from(cfg, checkpoint, dataset, bn_mode)
+    origin = made_from(cfg, checkpoint, dataset, bn_mode=bn_mode)
     job = {'kind': 'comparison', 'files': images_of(dataset), **origin}
     manifest.claim(out, job, _SCORES)
     barrier()  # every process has looked before the first one writes

@@ -215,11 +215,11 @@ def predict(
     return Predictions(model, dataset, cache, bn_mode, num_workers)
 
 
-def made_from(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, bn_mode: str) -> dict[str, Any]:
-    """What scores are a function of, images aside: checkpoint, model and pipeline, classes, code."""
+def made_from(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, **settings: Any) -> dict[str, Any]:
+    """What a step's files are a function of, images aside: checkpoint, settings, model and pipeline, classes, code."""
     return {
         'checkpoint': file_hash(checkpoint),
-        'bn_mode': bn_mode,
+        **settings,
         'config': config_hash({key: cfg.to_dict()[key] for key in ('model', 'test_pipeline')}),
         'classes': list(dataset.metainfo['classes']),
         'code': code_hash(),

@@ -84,8 +84,7 @@ def write_pseudo_labels(
         'kind': KIND,
         'files': files,
         'count': len(files),
-        'selector': chosen.settings(),
-        **made_from(cfg, checkpoint, dataset, bn_mode),
+        **made_from(cfg, checkpoint, dataset, selector=chosen.settings(), bn_mode=bn_mode),
     }
     finished = manifest.claim(out, job, _CACHE)
     barrier()  # every process has looked before the first one writes

@@ -19,14 +19,12 @@ from mmengine.dist import barrier, get_dist_info, is_main_process
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmuda import __version__
 from mmuda.datasets.base import DomainDataset, stored_label
-from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.models.losses import self_information
 from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Enlarger, prepared, target_images
+from mmuda.offline.predictions import Enlarger, made_from, prepared, target_images
 from mmuda.offline.pseudo_labels import write_label
 from mmuda.offline.selectors import bands, top_class
 from mmuda.utils.files import write_whole
@@ -89,14 +87,14 @@ def rank_images(
         'kind': KIND,
         'files': files,
         'count': len(files),
-        'checkpoint': file_hash(checkpoint),
-        'ratio': None if easy_list else ratio,
-        'easy': given,
-        'rare_classes': None if rare_classes is None else list(rare_classes),
-        'config': config_hash({key: cfg.to_dict()[key] for key in ('model', 'test_pipeline')}),
-        'classes': list(dataset.metainfo['classes']),
-        'code': code_hash(),
-        'version': __version__,
+        **made_from(
+            cfg,
+            checkpoint,
+            dataset,
+            ratio=None if easy_list else ratio,
+            easy=given,
+            rare_classes=None if rare_classes is None else list(rare_classes),
+        ),
     }
     finished = manifest.claim(out, job, _CACHE)
     barrier()  # every process has looked before the first one writes
