@@ -33,6 +33,7 @@ SLOW = [
     for name in ('city2robotcar', 'city2robotcar_stage0_source', 'city2robotcar_stage1_warmup', 'gta2city',
                  'gta2city_iast', 'gta2city_iast_stage0_source', 'gta2city_iast_stage1_warmup',
                  'gta2city_stage0_source', 'minicity_ehtdi', 'minicity_stage1_warmup', 'synthia2city',
+                 'synthia2city_iast', 'synthia2city_iast_stage0_source', 'synthia2city_iast_stage1_warmup',
                  'synthia2city_stage0_source', 'synthia2city_stage1_warmup')
 ]  # fmt: skip
 FILES = [

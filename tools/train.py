@@ -67,14 +67,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    options = args.cfg_options | ({'model.precision': args.amp} if args.amp else {})
     init = dict(item.split('=', 1) for item in args.init)
-    how = {'resume': args.resume, 'from_stage': args.from_stage, 'until_stage': args.until_stage}
+    how = {'precision': args.amp, 'resume': args.resume, 'from_stage': args.from_stage, 'until_stage': args.until_stage}
     work_dir = args.work_dir or Path('work_dirs', args.config.resolve().parent.name, args.config.stem)
     folders = {seed: work_dir / f'seed{seed}' for seed in args.seeds} if args.seeds else {args.seed: work_dir}
     with running(args):
         recipes = [
-            Recipe.load(args.config, folder, options=options, init=init, seed=seed, **how)
+            Recipe.load(args.config, folder, options=args.cfg_options, init=init, seed=seed, **how)
             for seed, folder in folders.items()
         ]
         if args.estimate:

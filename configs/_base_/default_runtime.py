@@ -1,7 +1,6 @@
 default_scope = 'mmuda'
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 randomness = dict(seed=0)
-model = dict(precision='fp32')  # or bf16, fp16: --amp
 log_level = 'INFO'
 log_processor = dict(by_epoch=False)
 vis_backends = [dict(type='LocalVisBackend')]  # add dict(type='TensorboardVisBackend') or dict(type='WandbVisBackend')

@@ -38,6 +38,7 @@ val_dataloader = dict(
         ]))
 test_dataloader = val_dataloader
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+tta_model = dict(sizes=[(960, 1280)])
 train_cfg = dict(max_iters=2972)  # 4 epochs
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=2972, eta_min=2e-8, by_epoch=False)]
 custom_hooks = _base_.custom_hooks[:-1]  # the target's training drives have no labels

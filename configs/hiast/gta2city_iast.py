@@ -29,7 +29,10 @@ model = dict(
     _delete_=True,
     type='mmuda.IAST',
     data_preprocessor={{_base_.data_preprocessor}},
-    student={{_base_.model.student}},
+    # each process by its own statistics, unlike its first stages and HIAST
+    student=dict(
+        _base_.model.student,
+        backbone=dict(_base_.model.student.backbone, norm_cfg=dict(type='BN', requires_grad=False))),
     kld_weight=0.1,
     entropy_weight=3.0,
 )
@@ -38,7 +41,7 @@ train_dataloader = dict(
     dataset=dict(
         target=dict(pipeline=[
             dict(type='mmuda.LoadImage'),
-            dict(type='mmuda.LoadLabels', to_image=True),
+            dict(type='mmuda.LoadLabels', to_image=True, backend='pillow'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='mmuda.RandomBrightnessContrast', prob=0.3, limit=0.2),
             dict(type='mmuda.RandomSizedCrop', heights=(341, 1000), ratio=2.0, size=(512, 1024)),

@@ -93,6 +93,7 @@ class Recipe:
         options: dict | None = None,
         init: dict[str, str] | None = None,
         seed: int | None = None,
+        precision: str | None = None,
         resume: bool = False,
         from_stage: str | None = None,
         until_stage: str | None = None,
@@ -105,6 +106,7 @@ class Recipe:
             options: Config options; ``'key'`` goes to every stage that has it, ``'STAGE:key'`` to one.
             init: Stage name -> checkpoint, or an offline stage's folder, that replaces this stage.
             seed: Seed of the run; ``randomness.seed`` of the config by default.
+            precision: ``model.precision`` of every training; offline stages keep their configs'.
             resume: See the class, as for the next two.
             from_stage: First stage.
             until_stage: Last stage.
@@ -112,7 +114,7 @@ class Recipe:
         Raises:
             RecipeError: A stage, option or file that does not exist.
         """
-        stages = read_stages(Path(config), Path(work_dir), options or {}, init or {}, seed)
+        stages = read_stages(Path(config), Path(work_dir), options or {}, init or {}, seed, precision)
         return cls(stages, Path(work_dir), resume, from_stage, until_stage)
 
     # ------------------------------------------------------------------------------------------------- plan

@@ -24,7 +24,9 @@ _ELSEWHERE = {
 }
 
 
-def read_stages(config: Path, work_dir: Path, options: dict, init: dict[str, str], seed: int | None) -> list[Stage]:
+def read_stages(
+    config: Path, work_dir: Path, options: dict, init: dict[str, str], seed: int | None, precision: str | None
+) -> list[Stage]:
     """Read a config and everything its recipe names; the arguments are those of ``Recipe.load``.
 
     Raises:
@@ -43,6 +45,9 @@ def read_stages(config: Path, work_dir: Path, options: dict, init: dict[str, str
         except RecipeError as error:
             raise RecipeError(f'{config}: recipe[{index}]: {error}') from None
     _apply_options(stages, options)
+    for stage in stages:
+        if precision is not None and isinstance(stage, Train):  # labels are made in fp32 (HIAST spec 6.1)
+            stage.cfg.model.precision = precision
     _apply_init(stages, init)
     for stage in stages:
         stage.check()

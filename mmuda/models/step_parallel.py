@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from mmuda.registry import MODEL_WRAPPERS
@@ -14,13 +16,16 @@ class StepParallel(nn.Module):
     There is nothing more to it: the runner broadcasts the start weights, and the step itself averages its gradients in
     one all-reduce. MMEngine's ``MMDistributedDataParallel`` would ignore a model's own ``train_step``.
 
+    On CPUs synchronised batch norms, which torch has for GPUs only, become plain ones, as MMEngine has it in a single
+    process.
+
     Args:
         module: The model.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module = module
+        self.module = module if torch.cuda.is_available() else revert_sync_batchnorm(module)
 
     def train_step(self, *args: Any, **kwargs: Any) -> dict:
         """See :meth:`UDASegmentor.train_step`."""

@@ -265,6 +265,10 @@ def test_labels_of_the_networks_size(target: Callable) -> None:
     large = PASTE['paste/0/img'].repeat(2, 0).repeat(2, 1)
     results = Compose([LoadImage(), LoadLabels(to_image=True)])(target(large, label))
     assert np.array_equal(results['gt_seg_map'], label.repeat(2, 0).repeat(2, 1))
+    small = target(PASTE['paste/0/img'][:7, :11].copy(), label)
+    found = Compose([LoadImage(), LoadLabels(to_image=True, backend='pillow')])(small)['gt_seg_map']
+    assert np.array_equal(found, np.asarray(Image.fromarray(label).resize((11, 7), Image.NEAREST)))
+    assert not np.array_equal(found, cv2.resize(label, (11, 7), interpolation=cv2.INTER_NEAREST))
     np.random.seed(0)
     pasted = HardClassCopyPaste(4)(results)  # donors of another size are brought to the image's
     assert pasted['img'].shape == large.shape

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, SMALL, assert_equal_runs, run_and_die
+from helpers import ROOT, SMALL, assert_equal_labels, assert_equal_runs, run_and_die, write_and_die
 from PIL import Image
 
 from mmuda.engine.recipe import Recipe
@@ -42,12 +42,11 @@ def whole(city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    'death', [('after_train_iter', 2), *(pytest.param(d, marks=pytest.mark.slow) for d in (('before_val', 2),))]
-)
-def test_a_killed_round_resumes_exactly(options: dict, whole: Path, tmp_path: Path, death: tuple[str, int]) -> None:
+def test_a_killed_round_resumes_exactly(options: dict, whole: Path, tmp_path: Path) -> None:
+    """It dies twice: while it labels, and while it trains on the labels."""
     folder = tmp_path / 'b/run'
-    run_and_die(recipe(options, folder, 'labels2'), *death, '03_round1')
+    write_and_die(recipe(options, folder, 'labels2'), '02_labels1', 3)
+    run_and_die(recipe(options, folder, 'labels2'), 'after_train_iter', 2, '03_round1')
     recipe(options, folder, 'labels2').run()
     assert_equal_runs(whole / '03_round1', folder / '03_round1', 4)
     for name in ('02_labels1', '04_labels2'):
@@ -57,13 +56,29 @@ def test_a_killed_round_resumes_exactly(options: dict, whole: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('stage', ['00_source', '01_warmup', '03_round1', '05_round2', '07_round3'])
-def test_killed_in_any_stage(options: dict, tmp_path: Path, stage: str) -> None:
-    recipe(options, tmp_path / 'a/run', 'round3').run()
-    last = 0 if stage[:2] in ('00', '01') else 3
-    run_and_die(recipe(options, tmp_path / 'b/run', 'round3'), 'after_train_iter', last, stage)
-    recipe(options, tmp_path / 'b/run', 'round3').run()
-    assert_equal_runs(tmp_path / 'a/run/07_round3', tmp_path / 'b/run/07_round3', 4)
+def test_killed_anywhere(options: dict, tmp_path: Path) -> None:
+    """One run that dies ten times, in every stage."""
+    one, two = tmp_path / 'a/run', tmp_path / 'b/run'
+    recipe(options, one, 'round3').run()
+    deaths = [
+        (run_and_die, 'after_train_iter', 0, '00_source'),
+        (run_and_die, 'before_save_checkpoint', 1, '01_warmup'),
+        (write_and_die, '02_labels1', 3),
+        (write_and_die, '02_labels1', 2),
+        (run_and_die, 'before_val', 2, '03_round1'),
+        (write_and_die, '04_labels2', 1),
+        (run_and_die, 'after_train_iter', 3, '05_round2'),
+        (write_and_die, '06_labels3', 7),
+        (run_and_die, 'before_train_iter', 1, '07_round3'),
+        (run_and_die, 'after_val_iter', 4, '07_round3'),
+    ]
+    for kill, *where in deaths:
+        kill(recipe(options, two, 'round3'), *where)
+    recipe(options, two, 'round3').run()
+    for labels in ('02_labels1', '04_labels2', '06_labels3'):
+        assert_equal_labels(one / labels, two / labels)
+    for trained in ('03_round1', '05_round2', '07_round3'):
+        assert_equal_runs(one / trained, two / trained, 4)
 
 
 def test_what_a_round_hands_on(options: dict, whole: Path) -> None:

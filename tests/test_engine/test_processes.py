@@ -23,10 +23,11 @@ from helpers import (
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmuda.engine.recipe import Recipe
+from mmuda.models import StepParallel
 from mmuda.models.density import write_mixtures
 from mmuda.registry import DATASETS
 from mmuda.utils.checkpoint import load_safe
@@ -230,6 +231,11 @@ METHODS = {
         '02_uda',
         TINY_REGRESSION | {'train_dataloader.dataset.source.pipeline.3.size': (17, 9)},
     ),
+    'hiast/minicity.py': (
+        '07_round3',
+        {f'labels{n}:selector.{key}': 0.0 for n in (1, 2, 3) for key in ('beta', 'gamma')}  # no network was trained
+        | {f'round{n}:train_dataloader.dataset.target.pipeline.4.heights': (20, 60) for n in (1, 2, 3)},
+    ),
 }
 
 
@@ -251,6 +257,7 @@ def _run(folder: Path, config: str, options: dict, work_dir: str, death: tuple[s
         pytest.param('baselines/minicity_minent.py', ('before_train_iter', 3), marks=pytest.mark.slow),
         pytest.param('daf_ida/minicity_stage1_daf.py', ('before_train_iter', 3), marks=pytest.mark.slow),
         pytest.param('depth_distribution/minicity_stage1_uda.py', ('after_train_iter', 2), marks=pytest.mark.slow),
+        pytest.param('hiast/minicity.py', ('before_train_iter', 3), marks=pytest.mark.slow),
     ],
 )
 def test_two_killed_processes_resume_exactly(
@@ -269,6 +276,16 @@ def test_two_killed_processes_resume_exactly(
     assert whole['rank_statistics'].shape[0] == 2
     assert not torch.equal(*whole['rank_statistics'])
     assert one['.message_hub.log_scalars.train/loss.0'].shape == (6,)
+
+
+def test_synchronised_batch_norms_are_plain_ones_on_a_cpu() -> None:
+    """Torch's own would end the first step of several processes."""
+    net = nn.Sequential(nn.SyncBatchNorm(3))
+    weight = net[0].weight
+    (layer,) = StepParallel(net).module
+    assert isinstance(layer, _BatchNorm)
+    assert not isinstance(layer, nn.SyncBatchNorm)
+    assert layer.weight is weight
 
 
 def test_the_scripts(options: dict, city: Path, tmp_path: Path) -> None:

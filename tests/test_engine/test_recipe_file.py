@@ -8,6 +8,7 @@ from helpers import ROOT
 from mmuda.engine.recipe import Recipe
 from mmuda.engine.recipe_file import stage_seed
 from mmuda.engine.stages import RecipeError
+from mmuda.registry import MODELS
 
 CONFIG = ROOT / 'configs/ehtdi/minicity.py'
 
@@ -30,6 +31,15 @@ def test_options_reach_every_stage_that_has_them(options: dict, tmp_path: Path) 
     assert source.cfg.train_cfg.max_iters == ehtdi.cfg.train_cfg.max_iters == 7
     assert (ehtdi.cfg.model.confidence, ehtdi.cfg.model.teacher.momentum) == (0.5, 0.3)
     assert 'teacher' not in source.cfg.model
+
+
+@pytest.mark.parametrize('name', ['ldbe/minicity.py', 'daf_ida/minicity.py', 'hiast/minicity.py'])
+def test_every_training_has_the_precision_and_labels_are_made_in_fp32(options: dict, tmp_path: Path, name: str) -> None:
+    found = {}
+    for stage in Recipe.load(ROOT / 'configs' / name, tmp_path, precision='bf16').stages:
+        model = MODELS.build(stage.cfg.model)
+        found.setdefault(stage.kind == 'Train', set()).add(model.precision)
+    assert found == {True: {'bf16'}, False: {'fp32'}}
 
 
 @pytest.mark.parametrize(

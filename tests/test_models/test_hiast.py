@@ -17,6 +17,8 @@ from mmuda.models.uda.teacher import MeanTeacher
 
 GOLDEN = Path(__file__).parents[1] / 'golden/hiast'
 WEIGHTS = 1.0, 0.1, 1.0, 0.5
+# weights of the terms whose region has no pixel
+EMPTY = {'all_ignored': (1.0, 0.1, 0.0, 0.0), 'none_ignored': (0.0, 0.0, 1.0, 0.5)}
 CASES = ('mixed', 'one_image_ignored', 'all_ignored', 'none_ignored', 'one_confident_pixel', 'c19', 'saturated')
 
 
@@ -51,6 +53,8 @@ def test_losses_golden(case: str) -> None:
         torch.testing.assert_close(terms, wanted.nan_to_num(0.0), rtol=1e-5, atol=1e-6)  # an empty region counts 0
     torch.testing.assert_close(total, terms.sum())
     assert torch.isfinite(grad).all()
+    if case in EMPTY:
+        assert not evaluate(logits, label, EMPTY[case], teacher)[2].any()
     if 'grad_total' in golden and case != 'saturated':
         torch.testing.assert_close(grad, golden['grad_total'], rtol=1e-5, atol=1e-7)
 

@@ -117,6 +117,7 @@ def test_first_kernel_of_the_predecessors_discriminator() -> None:
     ('case', 'rates', 'horizon', 'floor'),
     [
         ('hiast_round1_cosine', (3e-6, 3e-5), 8000, 3e-9),
+        ('hiast_round2_cosine', (2e-6, 2e-5), 8000, 2e-9),
         ('hiast_round3_cosine', (1e-6, 1e-5), 8000, 1e-9),
         ('warmup_cosine_with_disc', (2e-6, 2e-5, 2e-5), 1000, 2e-9),
         ('iast_2_of_3_epochs', (3e-6, 3e-5), 30, 3e-8),

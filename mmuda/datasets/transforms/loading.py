@@ -5,6 +5,7 @@ from io import BytesIO
 import cv2
 import numpy as np
 import torch
+from mmcv import imresize
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from PIL import Image
@@ -180,10 +181,11 @@ class LoadLabels(BaseTransform):
             one size, each from its own, as the EHTDI reference does.
         to_image: labels of another size are brought to the image's by OpenCV's nearest (HIAST spec 2.2), for
             pseudo-labels of the size of the network's input; no size is an error then.
+        backend: ``'pillow'`` for Pillow's nearest in that, which picks other pixels (IAST; HIAST spec, trap 24).
     """
 
-    def __init__(self, same_size: bool = True, to_image: bool = False) -> None:
-        self.same_size, self.to_image = same_size, to_image
+    def __init__(self, same_size: bool = True, to_image: bool = False, backend: str = 'cv2') -> None:
+        self.same_size, self.to_image, self.backend = same_size, to_image, backend
 
     def transform(self, results: dict) -> dict:
         """Load the labels."""
@@ -192,7 +194,7 @@ class LoadLabels(BaseTransform):
             return results
         ids = results['label_decoder'](fileio.get(path), path)
         if self.to_image:
-            ids = cv2.resize(ids, results['img'].shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            ids = imresize(ids, results['img'].shape[1::-1], interpolation='nearest', backend=self.backend)
         elif self.same_size:
             _require_same_size('label', ids, path, results, ', or give LoadLabels same_size=False')
         results['gt_seg_map'] = cv2.LUT(ids, results['label_table'])
