@@ -14,12 +14,36 @@ from mmengine.dataset import default_collate
 from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmuda.datasets import CityscapesDataset
 from mmuda.models.uda import UDASegmentor
 from mmuda.offline import manifest
 from mmuda.registry import DATASETS, MODELS
 from mmuda.utils.checkpoint import load_safe
+
+
+class HostReads(TorchDispatchMode):
+    """Notes operations for which the host would wait for a GPU: it reads a value, or has to learn a size.
+
+    Attributes:
+        found: Their names.
+    """
+
+    names = ('_local_scalar_dense', 'nonzero', 'masked_select', 'equal', '_unique2', 'unique_dim', 'bincount')
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> object:
+        name = func.overloadpacket.__name__
+        by_mask = name in ('index', 'index_put', 'index_put_') and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if name in self.names or by_mask:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
 
 
 class MethodTester:
@@ -73,6 +97,15 @@ class MethodTester:
         self.assert_sound(model, self.step(model, cfg, self.batch(cfg)))
         first = next(name for name, value in model.student.named_parameters() if value.requires_grad)
         assert not torch.equal(model.student.state_dict()[first], before[first])
+
+    def test_a_step_never_waits_for_the_device(self, model: UDASegmentor, cfg: Config) -> None:
+        batch = model.data_preprocessor(self.batch(cfg), training=True)
+        with HostReads() as reads:
+            for _, terms in model.parts(batch):
+                model.parse_losses(terms)[0].backward()
+            if model.teacher is not None:
+                model.teacher.update(model.student)
+        assert not reads.found
 
     def test_all_labels_ignored(self, model: UDASegmentor, cfg: Config) -> None:
         batch = self.batch(cfg)
