@@ -75,18 +75,36 @@ def test_a_table_names_both_sides() -> None:
         ),
         (
             'parts',
-            ['class mix .* equal', 'border .* equal', 'two views .* equal', 'label ids .* equal', 'average'],
+            [
+                *(rf'^\| {part}.* equal \|$' for part in ('class mix 2x', 'border', 'two views', 'label ids')),
+                r'^\| average of ',
+                r'^\| three losses .*, rank 12: ',
+                r'^\| class mix of 3x40x40: .* equal \|$',
+                r'^\| four losses 2x19x32x64: each by itself',
+                r'^\| cross entropy: boolean gather, ignored index 16x48x80 ',
+                r'^\| target density, 7 classes 41x81: ',
+            ],
         ),
         (
             'offline',
             [
-                'thresholds and selection .* every threshold and every label equal',
-                'histogram only',
-                'selection',
-                'thresholds, selection, statistics and PNG .* every label equal',
+                r'^\| thresholds and selection .* every threshold and every label equal \|$',
+                r'^\| the same, histogram only ',
+                r'^\| thresholds \|',
+                r'^\| selection \|',
+                r'^\| thresholds, selection, statistics and PNG .* every label equal',
+                r'^\| ranking: .* every label equal \|$',
+                r'^\| region filter: .* every label equal \|$',
+                r'^\| mixture of 5 .* means differ by ',
             ],
         ),
-        ('evaluation', ['labels 64x128: output to counts .* every label and every count equal', 'counts alone']),
+        (
+            'evaluation',
+            [
+                'labels 64x128: output to counts .* every label and every count equal',
+                r'^\| labels 64x128: counts alone \|',
+            ],
+        ),
     ],
 )
 def test_tables(module: str, rows: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
