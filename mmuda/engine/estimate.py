@@ -32,6 +32,7 @@ from mmengine.runner import Runner
 from mmuda.engine.hooks import SafeCheckpointHook
 from mmuda.engine.recipe import Recipe, from_main, prepare_data
 from mmuda.engine.stages import OFFLINE, Offline, Stage, Train
+from mmuda.offline import manifest
 from mmuda.offline.density import source_grid
 from mmuda.offline.predictions import target_images
 from mmuda.registry import DATASETS
@@ -233,7 +234,7 @@ def _offline(stage: Offline, lists: dict[str, str]) -> Cost:
         take(count)
         stage.work_dir = folder / name
         seconds = _timed(stage)
-        passing = _size(stage.work_dir / 'unfinished')
+        passing = _size(stage.work_dir / manifest.UNFINISHED)
         return seconds, _size(stage.work_dir) - passing, passing
 
     few, more = max(1, min(FEW, total // 2)), min(MORE, total)

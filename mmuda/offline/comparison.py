@@ -97,11 +97,8 @@ def compare_selectors(
     origin = made_from(cfg, checkpoint, dataset, bn_mode=bn_mode)
     job = {'kind': 'comparison', 'files': images_of(dataset), **origin}
     manifest.claim(out, job, _SCORES)
-    barrier()  # every process has looked before the first one writes
     predictions = predict(cfg, checkpoint, dataset, out / _SCORES, bn_mode, num_workers)
-    if is_main_process():
-        manifest.write(out / _SCORES, job, 'job.json')
-    barrier()  # no scores without the job that they belong to
+    manifest.begin(out, job, _SCORES)
     for rule in rules.values():
         look(predictions, rule)
     counted = _count(predictions, rules.values(), truth)

@@ -12,7 +12,6 @@ torch's soft-max depend on its number of threads: to compare runs, give each the
 """
 
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ from mmuda.utils.threads import in_threads
 
 KIND = 'pseudo-labels'
 STATISTICS = 'running_statistics.pth'
-_CACHE = 'unfinished'  # the job and its scores; gone when the labels are complete
 
 
 def write_pseudo_labels(
@@ -86,13 +84,9 @@ def write_pseudo_labels(
         'count': len(files),
         **made_from(cfg, checkpoint, dataset, selector=chosen.settings(), bn_mode=bn_mode),
     }
-    finished = manifest.claim(out, job, _CACHE)
-    barrier()  # every process has looked before the first one writes
-    if finished is None:
-        predictions = predict(cfg, checkpoint, dataset, out / _CACHE, bn_mode, num_workers)
-        if is_main_process():
-            manifest.write(out / _CACHE, job, 'job.json')
-        barrier()  # no scores without the job that they belong to
+    if manifest.claim(out, job):
+        predictions = predict(cfg, checkpoint, dataset, out / manifest.UNFINISHED, bn_mode, num_workers)
+        manifest.begin(out, job)
         look(predictions, chosen)
         pixels, sums = _label(predictions, chosen, out, job['files'])
         barrier()
@@ -101,10 +95,7 @@ def write_pseudo_labels(
                 _save(predictions.running_statistics(passes=2 if chosen.looks else 1), out / STATISTICS)
             statistics = _count(pixels, job['classes']) | _by_image(pixels, sums, chosen, job['classes'])
             manifest.write(out, job | chosen.report() | statistics)
-    if is_main_process() and not keep_scores:
-        shutil.rmtree(out / _CACHE, ignore_errors=True)  # perhaps left by a run that was killed right here
-    barrier()
-    found = manifest.read(out, KIND)
+    found = manifest.finish(out, KIND, keep=keep_scores)
     print_log(f'pseudo-labels: {found["count"]} in {out}', logger='current')
     return found
 

@@ -10,9 +10,8 @@ import numpy as np
 import plain_daf_ida as plain
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
-from helpers import SMALL_CITY, die, fresh_model
+from helpers import SMALL_CITY, die, fresh_model, in_processes
 from mmengine.config import Config
 from PIL import Image
 
@@ -156,6 +155,20 @@ def test_another_job_does_not_use_the_folder(cfg: Config, checkpoint: Path, tmp_
         rank_images(cfg, checkpoint, tmp_path / 'other', ratio=1.5)
 
 
+def test_a_wrong_checkpoint_is_not_in_the_way_of_the_right_one(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
+    torch.save({'state_dict': {'encoder.weight': torch.zeros(3)}}, tmp_path / 'wrong.pth')
+    with pytest.raises(ValueError, match='no weights of a segmentation network found'):
+        rank_images(cfg, tmp_path / 'wrong.pth', tmp_path / 'out', num_workers=0)
+    assert rank_images(cfg, checkpoint, tmp_path / 'out', num_workers=0)['count'] == COUNT + 2
+
+
+def test_classes_that_differ(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
+    cfg.train_dataloader.dataset.target.classes = 13
+    with pytest.raises(ValueError, match=r'the network has \d+ classes, the target data set 13: give the data set'):
+        rank_images(cfg, checkpoint, tmp_path / 'out', num_workers=0)
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_list_decides_what_is_easy(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
     free = rank_images(cfg, checkpoint, tmp_path / 'free', num_workers=0)
     images = sorted(free['scores'], key=free['scores'].__getitem__)
@@ -169,16 +182,9 @@ def test_a_list_decides_what_is_easy(cfg: Config, checkpoint: Path, tmp_path: Pa
         assert [found.get_data_info(number)['image'] for number in range(len(found))] == lines
 
 
-def _rank(rank: int, folder: Path, *args: object) -> None:
-    store = f'file://{folder}/store'
-    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
-    rank_images(*args, folder / 'two', num_workers=0)
-    torch.distributed.destroy_process_group()
-
-
 def test_two_processes_write_the_same(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
     rank_images(cfg, checkpoint, tmp_path / 'one', num_workers=0)
-    mp.start_processes(_rank, args=(tmp_path, cfg, checkpoint), nprocs=2, start_method='fork')
+    in_processes(lambda _: rank_images(cfg, checkpoint, tmp_path / 'two', num_workers=0), tmp_path / 'meet')
     assert contents(tmp_path / 'two') == contents(tmp_path / 'one')
 
 
