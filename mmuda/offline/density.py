@@ -26,6 +26,7 @@ from mmuda.models.density import PUBLISHED, ClassDensity, Component, write_mixtu
 from mmuda.offline import manifest
 from mmuda.registry import DATASETS
 from mmuda.utils.depth import inverse_depth
+from mmuda.utils.evenly import evenly
 from mmuda.utils.files import write_whole
 from mmuda.utils.pictures import encode, sheet
 from mmuda.utils.progress import progress
@@ -93,14 +94,14 @@ def fit_density(
     if manifest.claim(out, job):
         manifest.begin(out, job)
         if is_main_process():
-            chosen = np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)).tolist()
+            chosen = evenly(len(dataset), images).tolist()
             label, depth = read_cells(dataset, chosen, num_workers)  # (images, h, w)
             if depth.min() == depth.max():
                 raise ValueError(f'every depth of the source is {depth.min()} cm: give the depth maps of these images')
             mixtures, report = {}, {'depth': describe_depth(depth), 'cells': {}, 'log_likelihood': {}}
             for number, name in enumerate(progress(classes, len(classes), 'mixtures, classes')):
                 points = points_of(label == number, depth)  # (n, 3)
-                few = points[np.linspace(0, len(points) - 1, min(pixels, len(points))).round().astype(int)]
+                few = points[evenly(len(points), pixels)]
                 mixtures[name], likelihood = fit_mixture(few, components, floor) if len(few) else ([], None)
                 report['cells'][name], report['log_likelihood'][name] = len(points), likelihood
                 write_whole(out / files[1 + number], encode(_picture(points, mixtures[name], label.shape[1:])))
@@ -146,7 +147,7 @@ def fit_mixture(points: np.ndarray, components: int, floor: Sequence[float] = _C
 
 def start_means(points: np.ndarray, components: int) -> np.ndarray:
     """Centres (k, d) of k-means on standardised points (n, d): a far outlier would squeeze the others in one range."""
-    few = points[np.linspace(0, len(points) - 1, min(_NARROW, len(points))).round().astype(int)]
+    few = points[evenly(len(points), _NARROW)]
     middle, spread = few.mean(0), few.std(0)
     spread[spread == 0] = 1
     scaled = ((few - middle) / spread).astype(np.float32)

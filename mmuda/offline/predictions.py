@@ -253,6 +253,11 @@ def target_images(cfg: Config, **settings: Any) -> DomainDataset:
     return DATASETS.build(dict(target) | changes | settings)
 
 
+def images_of(dataset: DomainDataset) -> list[str]:
+    """Paths of a data set's images below its image folder."""
+    return [dataset.get_data_info(index)['image'] for index in range(len(dataset))]
+
+
 def _one_thread(_: int) -> None:
     """Loader workers share the cores among them."""
     cv2.setNumThreads(0)

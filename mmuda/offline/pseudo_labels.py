@@ -28,7 +28,7 @@ from torch import Tensor
 from mmuda.datasets.base import stored_label
 from mmuda.datasets.classes import IGNORE
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Predictions, made_from, predict, target_images
+from mmuda.offline.predictions import Predictions, images_of, made_from, predict, target_images
 from mmuda.offline.selectors import Selector, build_selector
 from mmuda.utils.files import write_whole
 from mmuda.utils.progress import progress
@@ -77,7 +77,7 @@ def write_pseudo_labels(
     """
     init_default_scope(cfg.default_scope)
     out, chosen, dataset = Path(out), build_selector(selector), target_images(cfg)
-    files = [stored_label(dataset.get_data_info(index)['image']) for index in range(len(dataset))]
+    files = [*map(stored_label, images_of(dataset))]
     job = {
         'kind': KIND,
         'files': files,

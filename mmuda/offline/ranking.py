@@ -22,7 +22,7 @@ from mmuda.models.losses import self_information
 from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Enlarger, load_network, made_from, prepared, target_images
+from mmuda.offline.predictions import Enlarger, images_of, load_network, made_from, prepared, target_images
 from mmuda.offline.pseudo_labels import write_label
 from mmuda.offline.selectors import bands, top_class
 from mmuda.utils.files import write_whole
@@ -118,11 +118,6 @@ def split(
     ranked = sorted(scores, key=scores.__getitem__)
     easy = set(ranked[: int(len(ranked) * ratio)] if given is None else given)
     return [image for image in ranked if image in easy], [image for image in ranked if image not in easy]
-
-
-def images_of(dataset: DomainDataset) -> list[str]:
-    """Paths of a data set's images below its image folder."""
-    return [dataset.get_data_info(index)['image'] for index in range(len(dataset))]
 
 
 def score_and_label(logits: Tensor, depth: Tensor, rare_classes: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
