@@ -1,4 +1,4 @@
-"""Which images hold how many pixels of each class: what rare-class sampling and copy-paste draw from."""
+"""How many pixels of each class a training set has, and which images hold them; no training reads it."""
 
 from collections.abc import Sequence
 from pathlib import Path
