@@ -25,13 +25,12 @@ from mmuda.datasets.base import DomainDataset, NumberedDataset
 from mmuda.datasets.classes import CITYSCAPES_IDS, CLASS_SETS, IGNORE, SYNTHIA_IDS, TRAIN_IDS, RawIds
 from mmuda.datasets.transforms.loading import decode_image
 from mmuda.registry import DATASETS
-from mmuda.utils.depth import FARTHEST
+from mmuda.utils.depth import FAR, FARTHEST
 from mmuda.utils.progress import progress
 
 _BIG = (0, 1, 2, 8, 10, 13)  # road, sidewalk, building, vegetation, sky, car: they fill every street scene
 _MOST = 0.6  # of the pixels that they take at least where labels are read rightly
 _STRAY = 0.01  # of the pixels may have ids that a reading does not have
-_FAR = 65535  # centimetres
 _NEAR = 1000  # centimetres that are passed somewhere in every street scene
 _TRAINED = ('source', 'target')
 _SHOWN = 3  # messages of one kind in the text
@@ -245,8 +244,8 @@ class _Examine(BaseTransform):
             if kind == 'seg_map_path':
                 ids = np.bincount(array.ravel(), minlength=256)
             else:
-                near = array[array < _FAR]
-                depth = (int(near.min()), int(near.max()), 1 - near.size / array.size) if near.size else (_FAR, 0, 1.0)
+                near = array[array < FAR]
+                depth = (int(near.min()), int(near.max()), 1 - near.size / array.size) if near.size else (FAR, 0, 1.0)
         return Record(digest, size, ids, depth, tuple(broken))
 
 

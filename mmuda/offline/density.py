@@ -25,7 +25,7 @@ from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.models.density import PUBLISHED, ClassDensity, Component, write_mixtures
 from mmuda.offline import manifest
 from mmuda.registry import DATASETS
-from mmuda.utils.depth import inverse_depth
+from mmuda.utils.depth import FAR, inverse_depth
 from mmuda.utils.evenly import evenly
 from mmuda.utils.files import write_whole
 from mmuda.utils.pictures import encode, sheet
@@ -35,7 +35,6 @@ from mmuda.utils.threads import in_threads
 KIND, MAPS = 'mixtures', 'density-maps'
 MIXTURES = 'mixtures.json'
 """The table, in the folder of :func:`fit_density`."""
-FAR = 65535  # centimetres that mean beyond all measure
 _CHUNK = 4096  # points: what the processor computes of so many stays in its cache
 _FLOOR = 1e-6  # of counts and variances, as the reference has it
 _CELLS = (1 / 12, 1 / 12, _FLOOR)  # a cell is one column wide and one row high

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -31,6 +30,7 @@ from mmuda.offline import manifest
 from mmuda.offline.predictions import Predictions, images_of, made_from, predict, target_images
 from mmuda.offline.selectors import Selector, build_selector
 from mmuda.utils.files import write_whole
+from mmuda.utils.pictures import encode
 from mmuda.utils.progress import progress
 from mmuda.utils.threads import in_threads
 
@@ -134,7 +134,7 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
 
 def write_label(path: Path, label: np.ndarray) -> None:
     """Write a label (H, W) uint8 as an 8-bit PNG."""
-    write_whole(path, cv2.imencode('.png', label)[1].tobytes())
+    write_whole(path, encode(label))
 
 
 def write_and_count(path: Path, label: Tensor, conf: Tensor, selector: Selector) -> tuple[Tensor, Tensor]:
