@@ -11,7 +11,7 @@ import plain_daf_ida as plain
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import SMALL_CITY, die, fresh_model, in_processes
+from helpers import SMALL_CITY, contents, die, fresh_model, in_processes, load_golden
 from mmengine.config import Config
 from PIL import Image
 
@@ -20,7 +20,6 @@ from mmuda.offline.predictions import Enlarger, Scores, target_images
 from mmuda.registry import MODELS
 from mmuda.utils.inference import load_model
 
-GOLDEN = Path(__file__).parents[1] / 'golden/daf_ida'
 RARE = (3, 4, 5, 6, 7, 9, 12, 14, 15, 16, 17)
 COUNT = SMALL_CITY['target_train']
 
@@ -34,7 +33,7 @@ def up(maps: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
 
 @pytest.mark.parametrize(('kind', 'rare'), [('plain', None), ('norm', RARE)])
 def test_ranking_golden(kind: str, rare: tuple | None) -> None:
-    golden = np.load(GOLDEN / 'depth_aware_ranking.npz')
+    golden = load_golden('daf_ida', 'depth_aware_ranking')
     assert tuple(golden['rare_class'].tolist()) == RARE
     size, names = tuple(golden['size_hw'].tolist()), golden['names'].tolist()
     scores = {}
@@ -57,13 +56,13 @@ def test_ranking_golden(kind: str, rare: tuple | None) -> None:
 
 def test_sizes_of_the_split_golden() -> None:
     scores = {str(number): float(number) for number in range(2975)}
-    for ratio, easy, hard in np.load(GOLDEN / 'depth_aware_ranking.npz')['split_sizes_2975'].tolist():
+    for ratio, easy, hard in load_golden('daf_ida', 'depth_aware_ranking')['split_sizes_2975'].tolist():
         assert [len(part) for part in ranking.split(scores, ratio)] == [easy, hard]
 
 
 @pytest.mark.parametrize(('threshold', 'name'), [(0.9, 'pseudo_label'), (0.5, 'pseudo_label_thr05')])
 def test_labels_of_isl_golden(threshold: float, name: str) -> None:
-    golden = np.load(GOLDEN / 'isl_pseudo_labels.npz')
+    golden = load_golden('daf_ida', 'isl_pseudo_labels')
     size = tuple(golden['size_hw'].tolist())
     selector = FixedThreshold(threshold=threshold, at='network')
     for number, logits in enumerate(torch.from_numpy(golden['logits'])):
@@ -93,10 +92,6 @@ def checkpoint(cfg: Config, tmp_path: Path) -> Path:
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 def test_the_step_equals_the_plain_form(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
