@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.multiprocessing as mp
 from mmengine.config import Config
@@ -299,3 +300,14 @@ def save_network(cfg: Config, folder: Path) -> tuple[Path, Path]:
     torch.save({'state_dict': fresh_model(cfg).state_dict()}, folder / 'network.pth')
     cfg.dump(folder / 'config.py')
     return folder / 'config.py', folder / 'network.pth'
+
+
+def load_golden(paper: str, name: str) -> dict[str, np.ndarray]:
+    """The reference's numbers in a file of ``tests/golden``."""
+    with np.load(ROOT / 'tests/golden' / paper / f'{name}.npz') as file:
+        return dict(file)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}

@@ -25,13 +25,12 @@ from mmuda.datasets.base import DomainDataset, NumberedDataset
 from mmuda.datasets.classes import CITYSCAPES_IDS, CLASS_SETS, IGNORE, SYNTHIA_IDS, TRAIN_IDS, RawIds
 from mmuda.datasets.transforms.loading import decode_image
 from mmuda.registry import DATASETS
-from mmuda.utils.depth import FARTHEST
+from mmuda.utils.depth import FAR, FARTHEST
 from mmuda.utils.progress import progress
 
 _BIG = (0, 1, 2, 8, 10, 13)  # road, sidewalk, building, vegetation, sky, car: they fill every street scene
 _MOST = 0.6  # of the pixels that they take at least where labels are read rightly
 _STRAY = 0.01  # of the pixels may have ids that a reading does not have
-_FAR = 65535  # centimetres
 _NEAR = 1000  # centimetres that are passed somewhere in every street scene
 _TRAINED = ('source', 'target')
 _SHOWN = 3  # messages of one kind in the text
@@ -245,8 +244,8 @@ class _Examine(BaseTransform):
             if kind == 'seg_map_path':
                 ids = np.bincount(array.ravel(), minlength=256)
             else:
-                near = array[array < _FAR]
-                depth = (int(near.min()), int(near.max()), 1 - near.size / array.size) if near.size else (_FAR, 0, 1.0)
+                near = array[array < FAR]
+                depth = (int(near.min()), int(near.max()), 1 - near.size / array.size) if near.size else (FAR, 0, 1.0)
         return Record(digest, size, ids, depth, tuple(broken))
 
 
@@ -282,30 +281,10 @@ def _judge_ids(checked: Checked, dataset: DomainDataset, histogram: np.ndarray) 
     checked.classes = dict(zip(names, by_class.tolist(), strict=False))
     if dataset.label_dir is not None:
         return  # pseudo-labels leave out what they please; a foreign id has already ended up in `broken`
-    largest = int(histogram.argmax())
-    if histogram[largest] > 0.99 * total:
-        checked.errors.append(
-            f'nearly every pixel has the id {largest}. 16-bit labels such as those of SYNTHIA become 0 where they are '
-            'read as 8 bit: restore the published label files.'
-        )
-        return
-    if dataset.raw_ids.train:
-        share = histogram[_big(dataset.raw_ids)].sum() / total
-        shares = {
-            reading: histogram[big].sum() / total
-            for reading, (big, last) in _READINGS.items()
-            if histogram[last + 1 : IGNORE].sum() < _STRAY * total
-        }
-        best = max(shares, key=shares.get)  # of grey values at least, which may be any
-        if share < _MOST <= shares[best]:
-            checked.errors.append(
-                f'as the ids are read, road, sidewalk, building, vegetation, sky and car have {100 * share:.0f} % of '
-                f'the pixels; as {best} they have {100 * shares[best]:.0f} %. Restore the published label files, or '
-                'set label_kind to what they hold.'
-            )
-            return
-    foreign = [raw for raw in checked.ids if dataset.raw_ids.last < raw < IGNORE]
-    if foreign:
+    if misread := _one_id(histogram / total) or _other_reading(dataset.raw_ids, histogram / total):
+        checked.errors.append(misread)
+        return  # all else would follow from it
+    if foreign := [raw for raw in checked.ids if dataset.raw_ids.last < raw < IGNORE]:
         checked.errors.append(
             f'this data set has no ids above {dataset.raw_ids.last}, but the labels hold {_some(map(str, foreign))}. '
             'Restore the published label files.'
@@ -317,6 +296,37 @@ def _judge_ids(checked: Checked, dataset: DomainDataset, histogram: np.ndarray) 
         checked.warnings.append(f'the ids {_some(map(str, unnamed))} belong to no class and are ignored.')
     if absent := [names[number] for number in np.unique(dataset.label_table)[:-1] if not by_class[number]]:
         checked.warnings.append(f'no pixel of {", ".join(absent)}.')
+
+
+def _one_id(share: np.ndarray) -> str | None:
+    """An error if a single id takes nearly all of the pixels, given each one's share of them, (256,)."""
+    largest = int(share.argmax())
+    if share[largest] <= 0.99:
+        return None
+    return (
+        f'nearly every pixel has the id {largest}. 16-bit labels such as those of SYNTHIA become 0 where they are '
+        'read as 8 bit: restore the published label files.'
+    )
+
+
+def _other_reading(ids: RawIds, share: np.ndarray) -> str | None:
+    """An error if the classes of every street scene are rare as the ids are read, and frequent in another reading."""
+    if not ids.train:
+        return None
+    found = share[_big(ids)].sum()
+    shares = {
+        reading: share[big].sum()
+        for reading, (big, last) in _READINGS.items()
+        if share[last + 1 : IGNORE].sum() < _STRAY
+    }
+    best = max(shares, key=shares.get)  # of grey values at least, which may be any
+    if not found < _MOST <= shares[best]:
+        return None
+    return (
+        f'as the ids are read, road, sidewalk, building, vegetation, sky and car have {100 * found:.0f} % of the '
+        f'pixels; as {best} they have {100 * shares[best]:.0f} %. Restore the published label files, or set '
+        'label_kind to what they hold.'
+    )
 
 
 def _judge_depth(checked: Checked, depths: np.ndarray) -> None:

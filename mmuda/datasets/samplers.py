@@ -41,21 +41,17 @@ class DrawSampler(Sampler):
     Args:
         dataset: has ``sizes``, domain -> number of items.
         seed: of the order; None takes a random one that all processes share.
-        shuffle: False keeps every lap in the data set's order.
         restart_every: after so many draws (over all processes) every domain starts a new lap, finished or not. The
             EHTDI reference restarts its two loaders every 1487 iterations of batch 2, i.e. 2974 draws: an epoch
             sees 2974 random source images (spec, section 5). None: a lap ends with its last item.
     """
 
-    def __init__(
-        self, dataset: _Sized, seed: int | None = None, shuffle: bool = True, restart_every: int | None = None
-    ) -> None:
+    def __init__(self, dataset: _Sized, seed: int | None = None, restart_every: int | None = None) -> None:
         if restart_every is not None and restart_every < 1:
             raise ValueError(f'restart_every={restart_every}: give a number of draws above 0, or None.')
         self.rank, self.world_size = get_dist_info()
         self.sizes = dict(dataset.sizes)
         self.seed = sync_random_seed() if seed is None else seed
-        self.shuffle = shuffle
         self.restart_every = restart_every
         self.start = 0
         self._laps: dict[str, tuple[tuple[int, int], np.ndarray]] = {}
@@ -83,7 +79,7 @@ class DrawSampler(Sampler):
     def _index(self, domain: str, number: int) -> int:
         epoch, position = divmod(number, self.restart_every) if self.restart_every else (0, number)
         lap, offset = divmod(position, self.sizes[domain])
-        return int(self._lap(domain, epoch, lap)[offset]) if self.shuffle else offset
+        return int(self._lap(domain, epoch, lap)[offset])
 
     def _lap(self, domain: str, epoch: int, lap: int) -> np.ndarray:
         key, order = self._laps.get(domain, (None, None))

@@ -15,12 +15,13 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -32,8 +33,9 @@ from mmengine.runner import Runner
 from mmuda.engine.hooks import SafeCheckpointHook
 from mmuda.engine.recipe import Recipe, from_main, prepare_data
 from mmuda.engine.stages import OFFLINE, Offline, Stage, Train
+from mmuda.offline import manifest
 from mmuda.offline.density import source_grid
-from mmuda.offline.predictions import target_images
+from mmuda.offline.predictions import images_of, target_images
 from mmuda.registry import DATASETS
 from mmuda.utils.checkpoint import load_safe
 from mmuda.utils.files import write_whole
@@ -123,12 +125,45 @@ def cost_table(recipe: Recipe, costs: dict[str, Cost]) -> str:
 # --------------------------------------------------------------------------------------------------------- training
 
 
+class _Whole(NamedTuple):
+    """A training before it is shortened.
+
+    Attributes:
+        begin: Iterations of the stages that it continues.
+        end: Its last iteration.
+        interval: Iterations between two validations.
+        images: How many are validated.
+        batches: The same in batches, in each process.
+    """
+
+    begin: int
+    end: int
+    interval: int
+    images: int
+    batches: int
+
+    @property
+    def sheets(self) -> int:
+        """How often a validation interval ends, and pictures are drawn."""
+        return self.end // self.interval - self.begin // self.interval
+
+    @property
+    def dues(self) -> int:
+        """How often it validates and writes a checkpoint: also on the last step, which is not drawn."""
+        return self.sheets + (self.end % self.interval > 0)
+
+
 class _Clock(Hook):
-    """When the steps and the validated batches of a training ended, and how large its log became."""
+    """When the steps and the validated batches of a training ended, and how large its log became.
+
+    Args:
+        workers: Of the loader.
+    """
 
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
         self.steps: list[float] = []
         self.batches: list[float] = []
         self.end = 0.0
@@ -154,10 +189,40 @@ class _Clock(Hook):
         self.history = sum(16 * len(buffer.data[0]) for key, buffer in scalars.items() if key.startswith('train/'))
         self.keep = next(hook.keep for hook in runner.hooks if isinstance(hook, SafeCheckpointHook))
 
+    @property
+    def step(self) -> float:
+        """Seconds of a step."""
+        bursts = self.steps[WARM_UP * self.workers - 1 : -1 : self.workers]
+        return median(after - before for before, after in pairwise(bursts)) / self.workers
+
+    @property
+    def due(self) -> float:
+        """Seconds of what falls on the last step: one validation of a few images, checkpoint and pictures."""
+        return self.end - self.steps[-2] - self.step
+
+    @property
+    def batch(self) -> float:
+        """Seconds of a validated batch; 0 where nothing is validated."""
+        return (self.batches[-1] - self.batches[0]) / max(len(self.batches) - 1, 1) if self.batches else 0.0
+
 
 def _train(stage: Train, ends: dict[str, int], lists: dict[str, str]) -> Cost:
     """Shorten a training, run it, multiply."""
-    cfg, clock = stage.cfg, _Clock()
+    clock = _Clock(max(1, stage.cfg.train_dataloader.num_workers))
+    whole = _shorten(stage, clock.workers, ends, lists)
+    seconds = _timed(stage, hooks=[clock])
+    steps, left = whole.end - whole.begin, whole.batches - len(clock.batches)  # of a validation
+    seconds += (steps - len(clock.steps)) * clock.step + (whole.dues - 1) * clock.due + whole.dues * left * clock.batch
+    how = f'{steps} steps of {clock.step:.3g} s'
+    if whole.images:
+        one = clock.due + left * clock.batch
+        how += f', {whole.dues} validations of {whole.images} images, {one:.3g} s each'
+    return Cost(seconds, peak_memory(), _kept(stage, whole, clock) / 1e9, 0.0, how)
+
+
+def _shorten(stage: Train, workers: int, ends: dict[str, int], lists: dict[str, str]) -> _Whole:
+    """Let a training take a few steps and, on the last one, validate a few images; returns what it was."""
+    cfg = stage.cfg
     end, interval = cfg.train_cfg.max_iters, cfg.train_cfg.get('val_interval', 1000)  # MMEngine's
     begin = short_begin = 0
     if 'continues' in stage.inputs:
@@ -165,32 +230,11 @@ def _train(stage: Train, ends: dict[str, int], lists: dict[str, str]) -> Cost:
         short_begin = load_safe(before.path)['meta']['iter']
         begin = ends.get(before.stage.name, short_begin)
     ends[stage.name] = end
-    workers = max(1, cfg.train_dataloader.num_workers)
-    short_end = short_begin + (WARM_UP + MEASURED) * workers + 1  # a validation falls on the last one
+    short_end = short_begin + (WARM_UP + MEASURED) * workers + 1
     cfg.train_cfg.update(max_iters=short_end, val_interval=short_end)
-    images, batches = _shorten_validation(cfg)
     if 'labels' in stage.inputs and (given := stage.inputs['labels'].stage.name) in lists:
         cfg.train_dataloader.dataset.target.split = lists[given]
-
-    seconds = _timed(stage, [clock])
-    bursts = clock.steps[WARM_UP * workers - 1 : -1 : workers]
-    step = median(after - before for before, after in pairwise(bursts)) / workers
-    due = clock.end - clock.steps[-2] - step  # one validation of a few images, checkpoint and pictures
-    batch = (clock.batches[-1] - clock.batches[0]) / max(len(clock.batches) - 1, 1) if images else 0.0
-    sheets = end // interval - begin // interval
-    dues = sheets + (end % interval > 0)  # the last step is validated, but not drawn
-    steps = end - begin
-    seconds += (steps - len(clock.steps)) * step + (dues - 1) * due + dues * (batches - len(clock.batches)) * batch
-
-    files = stage.artifacts()
-    more_log = clock.history / short_end * (end - short_end)  # a checkpoint holds the log of every step
-    sizes = {name: os.path.getsize(file) + more_log for name, file in files.items()}
-    pictures = _size(stage.work_dir / 'pictures') / 2 * (1 + sheets)  # there are those of the first and the last step
-    kept = sizes.pop('last') * min(clock.keep, dues) + sum(sizes.values()) + pictures
-    how = f'{steps} steps of {step:.3g} s'
-    if images:
-        how += f', {dues} validations of {images} images, {due + (batches - len(clock.batches)) * batch:.3g} s each'
-    return Cost(seconds, peak_memory(), kept / 1e9, 0.0, how)
+    return _Whole(begin, end, interval, *_shorten_validation(cfg))
 
 
 def _shorten_validation(cfg: Config) -> tuple[int, int]:
@@ -203,45 +247,56 @@ def _shorten_validation(cfg: Config) -> tuple[int, int]:
     return images, ceil(images / at_once)
 
 
+def _kept(stage: Train, whole: _Whole, clock: _Clock) -> float:
+    """Bytes that the whole training leaves, by what the short one left: checkpoints and pictures."""
+    end = stage.cfg.train_cfg.max_iters
+    more_log = clock.history / end * (whole.end - end)  # a checkpoint holds the log of every step
+    sizes = {name: os.path.getsize(file) + more_log for name, file in stage.artifacts().items()}
+    pictures = _size(stage.work_dir / 'pictures') / 2  # those of the first and the last step
+    return sizes.pop('last') * min(clock.keep, whole.dues) + sum(sizes.values()) + pictures * (1 + whole.sheets)
+
+
 # ---------------------------------------------------------------------------------------------------------- offline
 
 
 def _offline(stage: Offline, lists: dict[str, str]) -> Cost:
     """Run an offline stage on a few images and on some more, and go on in a straight line."""
-    folder, settings = stage.work_dir, stage.settings
-    can_be_told = inspect.signature(OFFLINE[stage.kind]).parameters
+    folder, can_be_told = stage.work_dir, inspect.signature(OFFLINE[stage.kind]).parameters
     if 'keep_scores' in can_be_told:
-        settings.keep_scores = True  # to see how large they are
-    if 'images' in can_be_told:  # a fit of the source's cells: with as many of them as belong to so many images
-        told = {key: settings.get(key, can_be_told[key].default) for key in ('images', 'pixels')}
-        total = min(told['images'], len(source_grid(stage.cfg)))
-
-        def take(count: int) -> None:
-            settings.update(images=count, pixels=ceil(told['pixels'] * count / total))
-    else:
-        dataset, file = target_images(stage.cfg), folder / 'images.txt'
-        settings.pop('easy_list', None)  # it names images that are not taken
-        total = len(dataset)
-
-        def take(count: int) -> None:
-            chosen = [dataset.get_data_info(index)['image'] for index in range(0, total, total // count)]
-            if is_main_process():
-                write_whole(file, '\n'.join(chosen[:count]))
-            stage.cfg.train_dataloader.dataset.target.split = lists[stage.name] = str(file)
-
-    def run(count: int, name: str) -> tuple[float, int, int]:
+        stage.settings.keep_scores = True  # to see how large they are
+    total, take = _cells(stage) if 'images' in can_be_told else _images(stage, lists)
+    few, more = max(1, min(FEW, total // 2)), min(MORE, total)
+    found = []
+    for name, count in (('warm-up', few), ('few', few), ('more', more)):
         take(count)
         stage.work_dir = folder / name
-        seconds = _timed(stage)
-        passing = _size(stage.work_dir / 'unfinished')
-        return seconds, _size(stage.work_dir) - passing, passing
-
-    few, more = max(1, min(FEW, total // 2)), min(MORE, total)
-    run(few, 'warm-up')
-    a, b = run(few, 'few'), run(more, 'more')
+        seconds, passing = _timed(stage), _size(stage.work_dir / manifest.UNFINISHED)
+        found.append((seconds, _size(stage.work_dir) - passing, passing))
+    _, a, b = found
     rates = [max(0.0, (after - before) / max(1, more - few)) for before, after in zip(a, b, strict=True)]
     seconds, kept, passing = (after + rate * (total - more) for after, rate in zip(b, rates, strict=True))
     return Cost(seconds, peak_memory(), kept / 1e9, passing / 1e9, f'{total} images of {rates[0]:.3g} s')
+
+
+def _cells(stage: Offline) -> tuple[int, Callable[[int], None]]:
+    """The number of images whose cells a fit takes, and what lets it take as many cells as belong to so many images."""
+    settings, can_be_told = stage.settings, inspect.signature(OFFLINE[stage.kind]).parameters
+    images, pixels = (settings.get(key, can_be_told[key].default) for key in ('images', 'pixels'))
+    total = min(images, len(source_grid(stage.cfg)))
+    return total, lambda count: settings.update(images=count, pixels=ceil(pixels * count / total))
+
+
+def _images(stage: Offline, lists: dict[str, str]) -> tuple[int, Callable[[int], None]]:
+    """The number of images that a stage labels, and what lets it take so many of them."""
+    names, file = images_of(target_images(stage.cfg)), stage.work_dir / 'images.txt'
+    stage.settings.pop('easy_list', None)  # it names images that are not taken
+
+    def take(count: int) -> None:
+        if is_main_process():
+            write_whole(file, '\n'.join(names[:: len(names) // count][:count]))
+        stage.cfg.train_dataloader.dataset.target.split = lists[stage.name] = str(file)
+
+    return len(names), take
 
 
 # ----------------------------------------------------------------------------------------------------------- common
@@ -254,13 +309,13 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _timed(stage: Stage, *hooks: list[Hook]) -> float:
-    """Run a stage in a new folder; returns the seconds."""
+def _timed(stage: Stage, **more: Any) -> float:
+    """Run a stage in a new folder, with what more its kind takes; returns the seconds."""
     if is_main_process():
         stage.work_dir.mkdir(parents=True)
     barrier()
     began = _now()
-    stage.run(False, *hooks)
+    stage.run(False, **more)
     return _now() - began
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine import fileio
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from mmuda.datasets.classes import score_subsets
 from mmuda.registry import METRICS
+from mmuda.utils.pictures import encode
 
 
 def confusion_matrix(pred: Tensor, label: Tensor, num_classes: int) -> Tensor:
@@ -160,7 +160,7 @@ class SubsetIoUMetric(BaseMetric):
 
     def _write(self, pred: Tensor, img_path: str) -> None:
         path = Path(self.output_dir, Path(img_path).stem).with_suffix('.png')
-        fileio.put(cv2.imencode('.png', pred.to('cpu', torch.uint8).numpy())[1].tobytes(), path)
+        fileio.put(encode(pred.to('cpu', torch.uint8).numpy()), path)
 
 
 def _table(names: Sequence[str], values: dict[str, Any]) -> PrettyTable:

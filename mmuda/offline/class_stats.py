@@ -1,4 +1,4 @@
-"""Which images hold how many pixels of each class: what rare-class sampling and copy-paste draw from."""
+"""How many pixels of each class a training set has, and which images hold them; no training reads it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from mmuda import __version__
 from mmuda.datasets.classes import IGNORE
 from mmuda.datasets.transforms import LoadLabels
 from mmuda.offline import manifest
+from mmuda.offline.predictions import images_of
 from mmuda.registry import DATASETS
 from mmuda.utils.progress import progress
 
@@ -60,8 +61,7 @@ def class_statistics(
     images = DATASETS.build(dict(dataset) | settings)
     loader = DataLoader(images, batch_size=None, num_workers=num_workers)
     counts = np.stack([np.asarray(found) for found in progress(loader, len(images), KIND)])  # (images, 256)
-    names = [images.get_data_info(index)['image'] for index in range(len(images))]
-    return write_statistics(out, names, counts, images.metainfo['classes'], domain)
+    return write_statistics(out, images_of(images), counts, images.metainfo['classes'], domain)
 
 
 def write_statistics(

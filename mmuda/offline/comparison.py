@@ -30,10 +30,10 @@ from mmuda.datasets.classes import IGNORE
 from mmuda.datasets.transforms.loading import LoadLabels
 from mmuda.evaluation import iou
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Predictions, Scores, Size, made_from, predict, target_images
+from mmuda.offline.predictions import Predictions, Scores, Size, images_of, made_from, predict, target_images
 from mmuda.offline.pseudo_labels import look
-from mmuda.offline.ranking import images_of
 from mmuda.offline.selectors import Selector, build_selector, confidence
+from mmuda.utils.evenly import evenly
 from mmuda.utils.files import write_whole
 from mmuda.utils.inference import load_image
 from mmuda.utils.pictures import encode, sheet
@@ -97,11 +97,8 @@ def compare_selectors(
     origin = made_from(cfg, checkpoint, dataset, bn_mode=bn_mode)
     job = {'kind': 'comparison', 'files': images_of(dataset), **origin}
     manifest.claim(out, job, _SCORES)
-    barrier()  # every process has looked before the first one writes
     predictions = predict(cfg, checkpoint, dataset, out / _SCORES, bn_mode, num_workers)
-    if is_main_process():
-        manifest.write(out / _SCORES, job, 'job.json')
-    barrier()  # no scores without the job that they belong to
+    manifest.begin(out, job, _SCORES)
     for rule in rules.values():
         look(predictions, rule)
     counted = _count(predictions, rules.values(), truth)
@@ -112,7 +109,7 @@ def compare_selectors(
             found[title] |= quality(matrix, origin['classes'])
     result = {**origin, 'images': len(dataset), 'studied': study_labels, 'rules': found}
     if is_main_process():
-        chosen = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int).tolist()
+        chosen = evenly(len(dataset), images).tolist()
         rows = [_row(scores, rules, dataset, truth) for scores in predictions.stream(chosen)]
         write_whole(out / 'comparison.png', encode(sheet(rows, dataset.metainfo, height=128)))
         write_whole(out / 'comparison.json', json.dumps(result, indent=1, allow_nan=False))

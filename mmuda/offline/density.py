@@ -5,8 +5,7 @@ The reference publishes three tables and maps made from them, but no way to tabl
 """
 
 import math
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Subset
@@ -26,7 +25,8 @@ from mmuda.engine.stamps import code_hash, config_hash, file_hash
 from mmuda.models.density import PUBLISHED, ClassDensity, Component, write_mixtures
 from mmuda.offline import manifest
 from mmuda.registry import DATASETS
-from mmuda.utils.depth import inverse_depth
+from mmuda.utils.depth import FAR, inverse_depth
+from mmuda.utils.evenly import evenly
 from mmuda.utils.files import write_whole
 from mmuda.utils.pictures import encode, sheet
 from mmuda.utils.progress import progress
@@ -35,8 +35,6 @@ from mmuda.utils.threads import in_threads
 KIND, MAPS = 'mixtures', 'density-maps'
 MIXTURES = 'mixtures.json'
 """The table, in the folder of :func:`fit_density`."""
-FAR = 65535  # centimetres that mean beyond all measure
-_CACHE = 'unfinished'
 _CHUNK = 4096  # points: what the processor computes of so many stays in its cache
 _FLOOR = 1e-6  # of counts and variances, as the reference has it
 _CELLS = (1 / 12, 1 / 12, _FLOOR)  # a cell is one column wide and one row high
@@ -92,26 +90,23 @@ def fit_density(
     classes = list(dataset.metainfo['classes'])
     files = [MIXTURES, *(f'{_file_name(name)}.png' for name in classes)]
     job = _job(KIND, cfg, files, classes, components=components, images=images, pixels=pixels, floor=list(floor))
-    finished = manifest.claim(out, job, _CACHE)
-    barrier()  # every process has looked before the first one writes
-    if finished is None and is_main_process():
-        manifest.write(out / _CACHE, job, 'job.json')
-        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)).tolist()
-        label, depth = read_cells(dataset, chosen, num_workers)  # (images, h, w)
-        if depth.min() == depth.max():
-            raise ValueError(f'every depth of the source is {depth.min()} cm: give the depth maps of these images')
-        mixtures, report = {}, {'depth': describe_depth(depth), 'cells': {}, 'log_likelihood': {}}
-        for number, name in enumerate(progress(classes, len(classes), 'mixtures, classes')):
-            points = points_of(label == number, depth)  # (n, 3)
-            few = points[np.linspace(0, len(points) - 1, min(pixels, len(points))).round().astype(int)]
-            mixtures[name], likelihood = fit_mixture(few, components, floor) if len(few) else ([], None)
-            report['cells'][name], report['log_likelihood'][name] = len(points), likelihood
-            write_whole(out / files[1 + number], encode(_picture(points, mixtures[name], label.shape[1:])))
-        write_whole(out / MIXTURES, write_mixtures(label.shape[1:], mixtures))
-        manifest.write(out, job | {'mixtures': file_hash(out / MIXTURES)} | report)
-        shutil.rmtree(out / _CACHE)
-    barrier()
-    found = manifest.read(out, KIND)
+    if manifest.claim(out, job):
+        manifest.begin(out, job)
+        if is_main_process():
+            chosen = evenly(len(dataset), images).tolist()
+            label, depth = read_cells(dataset, chosen, num_workers)  # (images, h, w)
+            if depth.min() == depth.max():
+                raise ValueError(f'every depth of the source is {depth.min()} cm: give the depth maps of these images')
+            mixtures, report = {}, {'depth': describe_depth(depth), 'cells': {}, 'log_likelihood': {}}
+            for number, name in enumerate(progress(classes, len(classes), 'mixtures, classes')):
+                points = points_of(label == number, depth)  # (n, 3)
+                few = points[evenly(len(points), pixels)]
+                mixtures[name], likelihood = fit_mixture(few, components, floor) if len(few) else ([], None)
+                report['cells'][name], report['log_likelihood'][name] = len(points), likelihood
+                write_whole(out / files[1 + number], encode(_picture(points, mixtures[name], label.shape[1:])))
+            write_whole(out / MIXTURES, write_mixtures(label.shape[1:], mixtures))
+            manifest.write(out, job | {'mixtures': file_hash(out / MIXTURES)} | report)
+    found = manifest.finish(out, KIND)
     print_log(f'mixtures of {len(classes)} classes: {out / MIXTURES}', logger='current')
     return found
 
@@ -151,7 +146,7 @@ def fit_mixture(points: np.ndarray, components: int, floor: Sequence[float] = _C
 
 def start_means(points: np.ndarray, components: int) -> np.ndarray:
     """Centres (k, d) of k-means on standardised points (n, d): a far outlier would squeeze the others in one range."""
-    few = points[np.linspace(0, len(points) - 1, min(_NARROW, len(points))).round().astype(int)]
+    few = points[evenly(len(points), _NARROW)]
     middle, spread = few.mean(0), few.std(0)
     spread[spread == 0] = 1
     scaled = ((few - middle) / spread).astype(np.float32)
@@ -253,22 +248,18 @@ def write_density_maps(cfg: Config, out: str | Path, mixtures: str, *, num_worke
     names = [dataset.get_data_info(index)['name'] for index in range(len(dataset))]
     files = [f'{name}-{number}.tiff' for name in names for number in range(len(classes))]
     job = _job(MAPS, cfg, files, classes, mixtures=mixtures if mixtures in PUBLISHED else file_hash(mixtures))
-    finished = manifest.claim(out, job, _CACHE)
-    barrier()  # every process has looked before the first one writes
-    if finished is None and is_main_process():
-        manifest.write(out / _CACHE, job, 'job.json')
-
-        def maps() -> Iterator[tuple[Path, np.ndarray]]:
-            for name, (label, depth) in zip(names, _cells(dataset, range(len(dataset)), num_workers), strict=True):
-                for number, one in enumerate(class_maps(density, label, depth)):
-                    yield out / f'{name}-{number}.tiff', one
-
-        for _ in progress(in_threads(_write_map, maps()), len(files), MAPS):
-            pass
-        manifest.write(out, job)
-        shutil.rmtree(out / _CACHE)
-    barrier()
-    return manifest.read(out, MAPS)
+    if manifest.claim(out, job):
+        manifest.begin(out, job)
+        if is_main_process():
+            maps = (
+                (out / f'{name}-{number}.tiff', one)
+                for name, (label, depth) in zip(names, _cells(dataset, range(len(dataset)), num_workers), strict=True)
+                for number, one in enumerate(class_maps(density, label, depth))
+            )
+            for _ in progress(in_threads(_write_map, maps), len(files), MAPS):
+                pass
+            manifest.write(out, job)
+    return manifest.finish(out, MAPS)
 
 
 @torch.no_grad()

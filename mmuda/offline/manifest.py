@@ -1,13 +1,27 @@
-"""What an offline step wrote, from what and with which settings: ``manifest.json``, written last."""
+"""The folder of an offline step: whose it is, what is finished, and ``manifest.json``, written last.
+
+.. code:: text
+
+ claim()   nothing but this job lies there, done or begun
+ begin()   job.json, in a sub-folder of what an unfinished step keeps
+ write()   manifest.json: what was written, from what and with which settings
+ finish()  the sub-folder goes
+"""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
+from mmengine.dist import barrier, is_main_process
 
 from mmuda.engine.stamps import MANIFEST
 from mmuda.utils.files import write_whole
+
+UNFINISHED = 'unfinished'
+"""Sub-folder of what a step needs until its files are complete."""
+_JOB = 'job.json'
 
 
 def write(folder: Path, content: dict[str, Any], name: str = MANIFEST) -> None:
@@ -48,31 +62,48 @@ def read(folder: str | Path, kind: str) -> dict[str, Any]:
     return content
 
 
-def claim(out: Path, job: dict[str, Any], unfinished: str) -> dict[str, Any] | None:
-    """Look whether a step's folder is free for a job.
+def claim(out: Path, job: dict[str, Any], kept: str = UNFINISHED) -> bool:
+    """Look whether a step's folder is free for a job; when this returns, every process has looked.
 
     Args:
         out: The folder.
         job: What its files are a function of, ``kind`` and ``files`` among it; equal jobs give equal files.
-        unfinished: Sub-folder in which the step keeps what it needs until the end, ``job.json`` among it.
+        kept: Sub-folder of what the step needs again when it goes on.
 
     Returns:
-        The manifest if this job is finished, None if it is to be done.
+        Whether there is something to do: not if this job is finished.
 
     Raises:
         ValueError: The folder holds something else.
     """
-    kind = job['kind']
-    if (out / MANIFEST).is_file():
-        found = read(out, kind)
-        _same(out, job, found)
-        return found
-    begun = out / unfinished / 'job.json'
-    if begun.is_file():
+    kind, begun = job['kind'], out / kept / _JOB
+    finished = (out / MANIFEST).is_file()
+    if finished:
+        _same(out, job, read(out, kind))
+    elif begun.is_file():
         _same(out, job, json.loads(begun.read_text()))
     elif out.is_dir() and any((out / file).is_file() for file in job['files']):
         raise ValueError(f'{out} holds labels, but neither finished nor unfinished {kind}; choose another folder')
-    return None
+    barrier()  # before the first one writes
+    return not finished
+
+
+def begin(out: Path, job: dict[str, Any], kept: str = UNFINISHED) -> None:
+    """Say in a claimed folder whose files those are that follow.
+
+    What can be wrong with the job has to be found before: from here on only an equal one may go on in this folder.
+    """
+    if is_main_process():
+        write(out / kept, job, _JOB)
+    barrier()  # no file without the job that it belongs to
+
+
+def finish(out: Path, kind: str, keep: bool = False) -> dict[str, Any]:
+    """Remove what only an unfinished step needs, unless it is to be kept, and return the manifest that was written."""
+    if is_main_process() and not keep:
+        shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # perhaps left by a run that was killed right here
+    barrier()
+    return read(out, kind)
 
 
 def _same(out: Path, job: dict, found: dict) -> None:

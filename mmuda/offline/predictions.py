@@ -198,6 +198,21 @@ def prepared(model: UDASegmentor, dataset: DomainDataset, indices: Sequence[int]
         yield model.data_preprocessor(batch, training=False)
 
 
+def load_network(cfg: Config, checkpoint: str | Path, dataset: DomainDataset) -> UDASegmentor:
+    """The model of a config with a checkpoint's weights, in eval mode on the device, for the classes of a data set.
+
+    Raises:
+        ValueError: The network and the data set differ in their classes, or the checkpoint does not fit.
+    """
+    model, classes = load_model(cfg, checkpoint).to(get_device()), len(dataset.metainfo['classes'])
+    if model.out_channels != classes:
+        raise ValueError(
+            f'the network has {model.out_channels} classes, the target data set {classes}: give the data set the '
+            'classes= of the network'
+        )
+    return model
+
+
 def predict(
     cfg: Config, checkpoint: str | Path, dataset: DomainDataset, cache: Path, bn_mode: str, num_workers: int
 ) -> Predictions:
@@ -206,13 +221,7 @@ def predict(
     Raises:
         ValueError: The network and the data set differ in their classes, or one of them cannot be used.
     """
-    model, classes = load_model(cfg, checkpoint).to(get_device()), len(dataset.metainfo['classes'])
-    if model.out_channels != classes:
-        raise ValueError(
-            f'the network has {model.out_channels} classes, the target data set {classes}: give the data set the '
-            'classes= of the network'
-        )
-    return Predictions(model, dataset, cache, bn_mode, num_workers)
+    return Predictions(load_network(cfg, checkpoint, dataset), dataset, cache, bn_mode, num_workers)
 
 
 def made_from(cfg: Config, checkpoint: str | Path, dataset: DomainDataset, **settings: Any) -> dict[str, Any]:
@@ -242,6 +251,11 @@ def target_images(cfg: Config, **settings: Any) -> DomainDataset:
         raise ValueError(f'{cfg.filename}: train_dataloader.dataset has no target to label; take a config that has one')
     changes = dict(with_labels=False, label_dir=None, cache=None, pipeline=cfg.test_pipeline, test_mode=True)
     return DATASETS.build(dict(target) | changes | settings)
+
+
+def images_of(dataset: DomainDataset) -> list[str]:
+    """Paths of a data set's images below its image folder."""
+    return [dataset.get_data_info(index)['image'] for index in range(len(dataset))]
 
 
 def _one_thread(_: int) -> None:

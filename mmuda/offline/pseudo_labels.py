@@ -12,12 +12,10 @@ torch's soft-max depend on its number of threads: to compare runs, give each the
 """
 
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -29,15 +27,15 @@ from torch import Tensor
 from mmuda.datasets.base import stored_label
 from mmuda.datasets.classes import IGNORE
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Predictions, made_from, predict, target_images
+from mmuda.offline.predictions import Predictions, images_of, made_from, predict, target_images
 from mmuda.offline.selectors import Selector, build_selector
 from mmuda.utils.files import write_whole
+from mmuda.utils.pictures import encode
 from mmuda.utils.progress import progress
 from mmuda.utils.threads import in_threads
 
 KIND = 'pseudo-labels'
 STATISTICS = 'running_statistics.pth'
-_CACHE = 'unfinished'  # the job and its scores; gone when the labels are complete
 
 
 def write_pseudo_labels(
@@ -79,20 +77,16 @@ def write_pseudo_labels(
     """
     init_default_scope(cfg.default_scope)
     out, chosen, dataset = Path(out), build_selector(selector), target_images(cfg)
-    files = [stored_label(dataset.get_data_info(index)['image']) for index in range(len(dataset))]
+    files = [*map(stored_label, images_of(dataset))]
     job = {
         'kind': KIND,
         'files': files,
         'count': len(files),
         **made_from(cfg, checkpoint, dataset, selector=chosen.settings(), bn_mode=bn_mode),
     }
-    finished = manifest.claim(out, job, _CACHE)
-    barrier()  # every process has looked before the first one writes
-    if finished is None:
-        predictions = predict(cfg, checkpoint, dataset, out / _CACHE, bn_mode, num_workers)
-        if is_main_process():
-            manifest.write(out / _CACHE, job, 'job.json')
-        barrier()  # no scores without the job that they belong to
+    if manifest.claim(out, job):
+        predictions = predict(cfg, checkpoint, dataset, out / manifest.UNFINISHED, bn_mode, num_workers)
+        manifest.begin(out, job)
         look(predictions, chosen)
         pixels, sums = _label(predictions, chosen, out, job['files'])
         barrier()
@@ -101,10 +95,7 @@ def write_pseudo_labels(
                 _save(predictions.running_statistics(passes=2 if chosen.looks else 1), out / STATISTICS)
             statistics = _count(pixels, job['classes']) | _by_image(pixels, sums, chosen, job['classes'])
             manifest.write(out, job | chosen.report() | statistics)
-    if is_main_process() and not keep_scores:
-        shutil.rmtree(out / _CACHE, ignore_errors=True)  # perhaps left by a run that was killed right here
-    barrier()
-    found = manifest.read(out, KIND)
+    found = manifest.finish(out, KIND, keep=keep_scores)
     print_log(f'pseudo-labels: {found["count"]} in {out}', logger='current')
     return found
 
@@ -143,7 +134,7 @@ def _label(predictions: Predictions, selector: Selector, out: Path, files: list[
 
 def write_label(path: Path, label: np.ndarray) -> None:
     """Write a label (H, W) uint8 as an 8-bit PNG."""
-    write_whole(path, cv2.imencode('.png', label)[1].tobytes())
+    write_whole(path, encode(label))
 
 
 def write_and_count(path: Path, label: Tensor, conf: Tensor, selector: Selector) -> tuple[Tensor, Tensor]:

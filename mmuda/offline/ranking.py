@@ -6,7 +6,6 @@ pixel, without a threshold.
 """
 
 import json
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.dist import barrier, get_dist_info, is_main_process
 from mmengine.registry import init_default_scope
 from torch import Tensor
@@ -24,18 +22,16 @@ from mmuda.models.losses import self_information
 from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.models.uda.base import UDASegmentor
 from mmuda.offline import manifest
-from mmuda.offline.predictions import Enlarger, made_from, prepared, target_images
+from mmuda.offline.predictions import Enlarger, images_of, load_network, made_from, prepared, target_images
 from mmuda.offline.pseudo_labels import write_label
 from mmuda.offline.selectors import bands, top_class
 from mmuda.utils.files import write_whole
-from mmuda.utils.inference import load_model
 from mmuda.utils.progress import progress
 from mmuda.utils.threads import in_threads
 
 KIND = 'ranking'
 EASY, HARD = 'easy.txt', 'hard.txt'
 """Lists of images, by their paths below the image folder, in ascending order of their scores."""
-_CACHE = 'unfinished'
 
 
 def rank_images(
@@ -96,23 +92,17 @@ def rank_images(
             rare_classes=None if rare_classes is None else list(rare_classes),
         ),
     }
-    finished = manifest.claim(out, job, _CACHE)
-    barrier()  # every process has looked before the first one writes
-    if finished is None:
-        if is_main_process():
-            manifest.write(out / _CACHE, job, 'job.json')
-        barrier()
-        _score_all(load_model(cfg, checkpoint).to(get_device()), dataset, out, images, rare_classes, num_workers)
+    if manifest.claim(out, job):
+        model = load_network(cfg, checkpoint, dataset)
+        manifest.begin(out, job)
+        _score_all(model, dataset, out, images, rare_classes, num_workers)
         barrier()
         if is_main_process():
             scores = {image: json.loads(_score_file(out, index).read_text()) for index, image in enumerate(images)}
             for name, part in zip((EASY, HARD), split(scores, ratio, given), strict=True):
                 write_whole(out / name, ''.join(f'{image}\n' for image in part))
             manifest.write(out, job | {'scores': scores})
-    if is_main_process():
-        shutil.rmtree(out / _CACHE, ignore_errors=True)
-    barrier()
-    return manifest.read(out, KIND)
+    return manifest.finish(out, KIND)
 
 
 def split(
@@ -128,11 +118,6 @@ def split(
     ranked = sorted(scores, key=scores.__getitem__)
     easy = set(ranked[: int(len(ranked) * ratio)] if given is None else given)
     return [image for image in ranked if image in easy], [image for image in ranked if image not in easy]
-
-
-def images_of(dataset: DomainDataset) -> list[str]:
-    """Paths of a data set's images below its image folder."""
-    return [dataset.get_data_info(index)['image'] for index in range(len(dataset))]
 
 
 def score_and_label(logits: Tensor, depth: Tensor, rare_classes: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
@@ -197,4 +182,4 @@ def _write(score_file: Path, score: Tensor, label_file: Path, label: Tensor) -> 
 
 
 def _score_file(out: Path, index: int) -> Path:
-    return out / _CACHE / f'{index:06d}.json'
+    return out / manifest.UNFINISHED / f'{index:06d}.json'

@@ -4,7 +4,8 @@ import math
 
 from torch import Tensor
 
-FARTHEST = 655.35  # metres: the largest value of a file of 16-bit centimetres, and so also the sky's
+FAR = 65535  # centimetres: the largest value of a file of 16 bits, and so also the sky's
+FARTHEST = FAR / 100  # metres
 
 
 def inverse_depth(centimetres: Tensor) -> Tensor:

@@ -7,23 +7,24 @@ from typing import TypeVar
 
 Result = TypeVar('Result')
 
+_THREADS = 4
 
-def in_threads(function: Callable[..., Result], calls: Iterable[tuple], threads: int = 4) -> Iterator[Result]:
+
+def in_threads(function: Callable[..., Result], calls: Iterable[tuple]) -> Iterator[Result]:
     """Call a function in threads; results come in the order of the calls.
 
     Args:
         function: what to call; it should spend its time outside Python (files, codecs, devices).
-        calls: the arguments of each call. At most ``2 * threads + 1`` calls are taken ahead of the results.
-        threads: number of threads.
+        calls: the arguments of each call. At most ``2 * _THREADS + 1`` calls are taken ahead of the results.
 
     Raises:
         Exception: the first one that a call raised.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         pending: deque[Future[Result]] = deque()
         for call in calls:
             pending.append(pool.submit(function, *call))
-            if len(pending) > 2 * threads:
+            if len(pending) > 2 * _THREADS:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

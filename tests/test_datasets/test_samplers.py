@@ -73,10 +73,6 @@ def test_restart_begins_a_fresh_lap_of_every_domain():
     assert sorted(d.indices['target'] for d in longer[:5]) == list(range(5))
 
 
-def test_unshuffled_keeps_the_order():
-    assert [d.indices['target'] for d in take(make(shuffle=False), 7)] == [0, 1, 2, 3, 4, 0, 1]
-
-
 def test_the_runner_builds_it_with_data_set_and_seed():
     init_default_scope('mmuda')
     sampler = DATA_SAMPLERS.build(

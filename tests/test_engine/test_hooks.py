@@ -146,6 +146,8 @@ def test_pictures_show_the_step(edge: Config, tmp_path: Path) -> None:
               'all heads on calm', 'mixed', 'border', 'mixed label', 'student on mixed', 'back', 'back label',
               'back border']  # fmt: skip
     assert [list(row) for row in rows] == [titles, titles]
+    swapped = {domain: batch[domain] for domain in ('target', 'source')}
+    assert 'teacher on target' in picture_rows(model, swapped, {})[0]
     for number, row in enumerate(rows):
         source, target = ({key: value[number] for key, value in batch[domain].items()} for domain in batch)
         images = {key: picture.permute(1, 2, 0).numpy() for key, picture in

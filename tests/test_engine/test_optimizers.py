@@ -246,16 +246,16 @@ def test_one_wrapper_per_network():
         model,
         student=dict(
             optimizer=_sgd(),
-            paramwise_cfg=dict(rules=[dict(match=r'\.bn\d\.', decay_mult=0)]),
+            paramwise_cfg=dict(rules=[dict(match=r'\.bn\d\.', lr_mult=0)]),
             clip_grad=dict(max_norm=1),
         ),
         discriminator=dict(optimizer=dict(type='Adam', lr=1e-4)),
     )
     assert isinstance(wrapper, OptimWrapperDict)
     assert set(wrapper['discriminator'].param_groups[0]['params']) == set(model.discriminator.parameters())
-    no_decay = [group for group in wrapper['student'].param_groups if group['weight_decay'] == 0]
-    assert [group['name'] for group in no_decay] == ['decay_mult 0']
-    assert any(param is model.student.backbone.layer1[0].bn1.weight for param in no_decay[0]['params'])
+    still = [group for group in wrapper['student'].param_groups if group['lr'] == 0]
+    assert [group['name'] for group in still] == ['lr_mult 0']
+    assert any(param is model.student.backbone.layer1[0].bn1.weight for param in still[0]['params'])
     assert wrapper['student'].clip_grad_kwargs == dict(max_norm=1)
 
 

@@ -1,20 +1,19 @@
 """Scores against the reference's, and what the metric tells its reader (EHTDI spec 1; LDBE spec 1.3)."""
 
 import logging
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import load_golden
 from mmengine.logging import MMLogger
 
 from mmuda.datasets.classes import CLASS_SETS, score_subsets
 from mmuda.evaluation import SubsetIoUMetric, confusion_matrix, scores
 
-LDBE = Path(__file__).parents[1] / 'golden' / 'ldbe'
-GOLDEN = np.load(Path(__file__).parents[1] / 'golden' / 'ehtdi' / 'evaluation.npz')
+GOLDEN = load_golden('ehtdi', 'evaluation')
 
 
 def images(classes):
@@ -56,7 +55,7 @@ def test_16_class_scores_golden(index, subset):
 
 
 def test_daf_ida_scores_golden():
-    golden = np.load(LDBE.parent / 'daf_ida/losses.npz')
+    golden = load_golden('daf_ida', 'losses')
     pairs = [
         tuple(torch.from_numpy(golden[f'eval_{kind}{number}']) for kind in ('pred', 'label')) for number in range(3)
     ]
@@ -82,7 +81,7 @@ def test_13_of_the_16_published_classes(row, mean):
 
 def test_ldbe_scores_golden():
     """The subsets are index lists of the label golden; the network's logits are brought to label size in one go."""
-    golden, maps = (np.load(LDBE / f'{name}.npz') for name in ('14_miou', '01_label_maps'))
+    golden, maps = (load_golden('ldbe', name) for name in ('14_miou', '01_label_maps'))
     matrix = 0
     for logits, label in zip(golden['logits'], golden['label_32x64'], strict=True):
         full = F.interpolate(torch.from_numpy(logits)[None], size=(1024, 2048), mode='bilinear', align_corners=True)

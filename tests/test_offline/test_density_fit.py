@@ -14,21 +14,18 @@ import numpy as np
 import plain_depth_distribution as plain
 import pytest
 import torch
-from helpers import ROOT, SMALL_CITY, die
+from helpers import ROOT, SMALL_CITY, contents, die, load_golden
 from mmengine.config import Config
 
 from mmuda.models.density import ClassDensity, read_mixtures
 from mmuda.offline import density, fit_density, write_density_maps
-
-GOLDEN = Path(__file__).parents[1] / 'golden/depth_distribution'
-
 
 # ------------------------------------------------------------------------------------------------------------- EM
 
 
 @pytest.fixture(scope='module')
 def golden() -> dict[str, np.ndarray]:
-    return dict(np.load(GOLDEN / 'gmm_em.npz'))
+    return load_golden('depth_distribution', 'gmm_em')
 
 
 DEGENERATE = (4, 2)  # inverse depth of the 5 points at 65536
@@ -104,10 +101,6 @@ def cfg(load: Callable[..., Config]) -> Config:
     return load(
         'depth_distribution/minicity_stage1_uda.py', **{'train_dataloader.dataset.source.pipeline.3.size': (17, 9)}
     )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 def test_mixtures_of_minicity(cfg: Config, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """HIAST's selectors and statistics against the golden numbers and their plain form (HIAST spec 6.1 and 10)."""
 
 import zlib
-from pathlib import Path
 
 import numpy as np
 import plain_hiast as plain
 import pytest
 import torch
+from helpers import load_golden
 
 from mmuda.offline.predictions import Enlarger, Scores
 from mmuda.offline.pseudo_labels import class_confidence
@@ -21,7 +21,7 @@ from mmuda.offline.selectors import (
     confidence,
 )
 
-GOLDEN = dict(np.load(Path(__file__).parents[1] / 'golden/hiast/ias_pseudo_labels.npz'))
+GOLDEN = load_golden('hiast', 'ias_pseudo_labels')
 SETTINGS = ('ias_hiast', 'ias_iast_round1', 'ias_gamma0_beta0', 'ias_clamp')
 BATCHES = [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
 

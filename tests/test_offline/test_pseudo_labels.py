@@ -14,7 +14,7 @@ import numpy as np
 import plain_ldbe as plain
 import pytest
 import torch
-from helpers import ROOT, SMALL_CITY, actions, die, in_processes
+from helpers import ROOT, SMALL_CITY, actions, contents, die, in_processes
 from mmengine.config import Config
 from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
@@ -34,11 +34,6 @@ LDBE = {'type': 'GlobalLocal', 'prop': 0.1}
 def read_labels(folder: Path) -> dict[str, np.ndarray]:
     """Every PNG below a folder."""
     return {path.relative_to(folder).as_posix(): np.asarray(Image.open(path)) for path in sorted(folder.rglob('*.png'))}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import numpy as np
 import plain_daf_ida as plain
 import pytest
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
-from helpers import SMALL_CITY, die, fresh_model
+from helpers import SMALL_CITY, contents, die, fresh_model, in_processes, load_golden
 from mmengine.config import Config
 from PIL import Image
 
@@ -21,7 +20,6 @@ from mmuda.offline.predictions import Enlarger, Scores, target_images
 from mmuda.registry import MODELS
 from mmuda.utils.inference import load_model
 
-GOLDEN = Path(__file__).parents[1] / 'golden/daf_ida'
 RARE = (3, 4, 5, 6, 7, 9, 12, 14, 15, 16, 17)
 COUNT = SMALL_CITY['target_train']
 
@@ -35,7 +33,7 @@ def up(maps: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
 
 @pytest.mark.parametrize(('kind', 'rare'), [('plain', None), ('norm', RARE)])
 def test_ranking_golden(kind: str, rare: tuple | None) -> None:
-    golden = np.load(GOLDEN / 'depth_aware_ranking.npz')
+    golden = load_golden('daf_ida', 'depth_aware_ranking')
     assert tuple(golden['rare_class'].tolist()) == RARE
     size, names = tuple(golden['size_hw'].tolist()), golden['names'].tolist()
     scores = {}
@@ -58,13 +56,13 @@ def test_ranking_golden(kind: str, rare: tuple | None) -> None:
 
 def test_sizes_of_the_split_golden() -> None:
     scores = {str(number): float(number) for number in range(2975)}
-    for ratio, easy, hard in np.load(GOLDEN / 'depth_aware_ranking.npz')['split_sizes_2975'].tolist():
+    for ratio, easy, hard in load_golden('daf_ida', 'depth_aware_ranking')['split_sizes_2975'].tolist():
         assert [len(part) for part in ranking.split(scores, ratio)] == [easy, hard]
 
 
 @pytest.mark.parametrize(('threshold', 'name'), [(0.9, 'pseudo_label'), (0.5, 'pseudo_label_thr05')])
 def test_labels_of_isl_golden(threshold: float, name: str) -> None:
-    golden = np.load(GOLDEN / 'isl_pseudo_labels.npz')
+    golden = load_golden('daf_ida', 'isl_pseudo_labels')
     size = tuple(golden['size_hw'].tolist())
     selector = FixedThreshold(threshold=threshold, at='network')
     for number, logits in enumerate(torch.from_numpy(golden['logits'])):
@@ -94,10 +92,6 @@ def checkpoint(cfg: Config, tmp_path: Path) -> Path:
     path = tmp_path / 'weights.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 def test_the_step_equals_the_plain_form(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
@@ -156,6 +150,20 @@ def test_another_job_does_not_use_the_folder(cfg: Config, checkpoint: Path, tmp_
         rank_images(cfg, checkpoint, tmp_path / 'other', ratio=1.5)
 
 
+def test_a_wrong_checkpoint_is_not_in_the_way_of_the_right_one(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
+    torch.save({'state_dict': {'encoder.weight': torch.zeros(3)}}, tmp_path / 'wrong.pth')
+    with pytest.raises(ValueError, match='no weights of a segmentation network found'):
+        rank_images(cfg, tmp_path / 'wrong.pth', tmp_path / 'out', num_workers=0)
+    assert rank_images(cfg, checkpoint, tmp_path / 'out', num_workers=0)['count'] == COUNT + 2
+
+
+def test_classes_that_differ(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
+    cfg.train_dataloader.dataset.target.classes = 13
+    with pytest.raises(ValueError, match=r'the network has \d+ classes, the target data set 13: give the data set'):
+        rank_images(cfg, checkpoint, tmp_path / 'out', num_workers=0)
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_list_decides_what_is_easy(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
     free = rank_images(cfg, checkpoint, tmp_path / 'free', num_workers=0)
     images = sorted(free['scores'], key=free['scores'].__getitem__)
@@ -169,16 +177,9 @@ def test_a_list_decides_what_is_easy(cfg: Config, checkpoint: Path, tmp_path: Pa
         assert [found.get_data_info(number)['image'] for number in range(len(found))] == lines
 
 
-def _rank(rank: int, folder: Path, *args: object) -> None:
-    store = f'file://{folder}/store'
-    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
-    rank_images(*args, folder / 'two', num_workers=0)
-    torch.distributed.destroy_process_group()
-
-
 def test_two_processes_write_the_same(cfg: Config, checkpoint: Path, tmp_path: Path) -> None:
     rank_images(cfg, checkpoint, tmp_path / 'one', num_workers=0)
-    mp.start_processes(_rank, args=(tmp_path, cfg, checkpoint), nprocs=2, start_method='fork')
+    in_processes(lambda _: rank_images(cfg, checkpoint, tmp_path / 'two', num_workers=0), tmp_path / 'meet')
     assert contents(tmp_path / 'two') == contents(tmp_path / 'one')
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import plain_depth_distribution as plain
 import pytest
 import torch
+from helpers import ROOT, load_golden
 from mmengine.config import Config
 from PIL import Image
 
@@ -14,8 +15,7 @@ from mmuda.offline.predictions import Enlarger, Scores
 from mmuda.offline.regions import areas_by_frequency, drop_small_regions
 from mmuda.offline.selectors import build_selector
 
-GOLDEN = Path(__file__).parents[1] / 'golden/depth_distribution'
-CONFIGS = Path(__file__).parents[2] / 'configs/depth_distribution'
+CONFIGS = ROOT / 'configs/depth_distribution'
 EXPERIMENTS = {
     1: 'synthia2city_16',
     2: 'synthia2city_7',
@@ -39,7 +39,7 @@ def selector_of(exp: int) -> FixedThreshold:
     ],
 )
 def test_regions_golden(file: str, areas: str, out: str) -> None:
-    golden = np.load(GOLDEN / f'{file}.npz')
+    golden = load_golden('depth_distribution', file)
     label = golden['label'].copy()
     found = drop_small_regions(label, golden[areas].tolist())
     assert np.array_equal(found, golden[out])
@@ -53,7 +53,7 @@ def test_regions_equal_a_flood() -> None:
     label = rng.choice([0, 1, 2, 255], (40, 60), p=[0.4, 0.3, 0.2, 0.1]).astype(np.uint8)
     areas = [200, 6, 1]
     assert np.array_equal(drop_small_regions(label, areas), plain.drop_small_regions(label, areas))
-    golden = np.load(GOLDEN / 'area_filter_blobs_7.npz')
+    golden = load_golden('depth_distribution', 'area_filter_blobs_7')
     part, areas = golden['label'][:80, :160], golden['thresholds'].tolist()
     assert np.array_equal(drop_small_regions(part, areas), plain.drop_small_regions(part, areas))
     assert (drop_small_regions(np.full((4, 4), 255, np.uint8), areas) == 255).all()
@@ -62,7 +62,7 @@ def test_regions_equal_a_flood() -> None:
 @pytest.mark.parametrize('exp', EXPERIMENTS)
 def test_areas_golden(exp: int) -> None:
     """The tables are as published, and follow from the classes' frequencies but for rounding (point 21)."""
-    golden = np.load(GOLDEN / 'constants.npz')
+    golden = load_golden('depth_distribution', 'constants')
     areas = selector_of(exp).min_area
     assert areas == golden[f'area_thr_exp{exp}'].tolist()
     weight = golden[f'ce_weight_{len(areas)}']
@@ -79,7 +79,7 @@ def test_areas_golden(exp: int) -> None:
     ],
 )
 def test_pseudo_labels_golden(file: str, exp: int, size: tuple, wanted: str) -> None:
-    golden, selector = np.load(GOLDEN / f'{file}.npz'), selector_of(exp)
+    golden, selector = load_golden('depth_distribution', file), selector_of(exp)
     logits = torch.from_numpy(golden['logits_f16'].astype(np.float32))[None]
     scores = Scores(0, logits, size, (1024, 2048), Enlarger(align_corners=True))
     label = selector.select(scores)[0].numpy()

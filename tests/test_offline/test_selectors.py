@@ -1,11 +1,10 @@
 """Selectors against the golden numbers and against their plain form, exactly."""
 
-from pathlib import Path
-
 import numpy as np
 import plain_ldbe as plain
 import pytest
 import torch
+from helpers import load_golden
 from torch import Tensor
 
 from mmuda.offline.predictions import Enlarger, Scores
@@ -20,13 +19,7 @@ from mmuda.offline.selectors import (
     confidence,
 )
 
-GOLDEN = Path(__file__).parents[1] / 'golden/ldbe'
 SHARES = (10, 15, 20, 50)
-
-
-def golden(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / f'{name}.npz') as file:
-        return dict(file)
 
 
 def scores(logits: Tensor, index: int = 0, input_size: tuple | None = None, label_size: tuple | None = None) -> Scores:
@@ -61,7 +54,7 @@ def random_logits(shape: tuple, seed: int, scale: float = 3.0) -> Tensor:
 
 @pytest.mark.parametrize('share', SHARES)
 def test_golden_thresholds(share: int) -> None:
-    data = golden('02_intra_class_thresholds')
+    data = load_golden('ldbe', '02_intra_class_thresholds')
     maps = torch.from_numpy(data['logits'])
     selector = look(GlobalLocal(prop=share / 100), [scores(logits, i) for i, logits in enumerate(maps)])
     wanted = data[f'capped_{share}']
@@ -83,7 +76,7 @@ def test_golden_thresholds(share: int) -> None:
 
 
 def test_golden_selection() -> None:
-    data = golden('03_pseudo_labels')
+    data = load_golden('ldbe', '03_pseudo_labels')
     for i, logits in enumerate(torch.from_numpy(data['logits'])):
         count, label = plain.global_rule(logits[None], data['thresholds'].tolist())
         assert np.array_equal(count, data[f'cb_count_{i}'])
@@ -101,7 +94,7 @@ def test_golden_selection() -> None:
 
 def test_golden_rules() -> None:
     """A class other than the arg-max passes its threshold: selected by the reference's rule, not by the own class's."""
-    data = golden('03_pseudo_labels')
+    data = load_golden('ldbe', '03_pseudo_labels')
     logits = torch.from_numpy(data['low_logits'])[0]
     no_local = 1e-9  # the image's own threshold would be its smallest value (T14), so 'clip' makes it the largest
     either = with_thresholds(data['low_thresholds'], prop=no_local, rank_zero='clip').select(scores(logits))[0]
@@ -114,7 +107,7 @@ def test_golden_rules() -> None:
 
 @pytest.mark.parametrize(('name', 'share', 'selected'), [('tiny', 0.1, 7), ('const', 0.2, 0)])
 def test_golden_local_rule_alone(name: str, share: float, selected: int) -> None:
-    data = golden('03_pseudo_labels')
+    data = load_golden('ldbe', '03_pseudo_labels')
     logits = torch.from_numpy(data[f'{name}_logits'])[0]
     label = with_thresholds(np.full(6, np.inf), prop=share).select(scores(logits))[0]
     assert np.array_equal(label, data[f'{name}_local_plabel'])

@@ -80,10 +80,11 @@ def picture_rows(model: 'UDASegmentor', data_batch: dict, notes: Mapping[str, Te
             columns[f'{domain} label'] = tensors['label']
         if 'depth' in tensors:
             columns[f'{domain} depth'] = tensors['depth']
+    shown = 'target' if 'target' in batch else 'source'
     model.eval()
-    predicted = model.predict(tensors['image'][:_SAMPLES])
+    predicted = model.predict(batch[shown]['image'][:_SAMPLES])
     model.train()
-    columns[f'{model.evaluate} on {domain}'] = torch.cat([sample.pred_sem_seg.data for sample in predicted])
+    columns[f'{model.evaluate} on {shown}'] = torch.cat([sample.pred_sem_seg.data for sample in predicted])
     arrays = {name.replace('_', ' '): _arrays(model, picture) for name, picture in (columns | notes).items()}
     return [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
 

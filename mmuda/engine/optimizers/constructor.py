@@ -9,7 +9,7 @@ from torch import nn
 
 from mmuda.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
-_NEUTRAL = dict(lr_mult=1.0, decay_mult=1.0, repeat=None)  # None: what the optimizer says
+_NEUTRAL = dict(lr_mult=1.0, repeat=None)  # None: what the optimizer says
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -30,7 +30,7 @@ class NetworkOptimConstructor:
             student=dict(optimizer=dict(...), paramwise_cfg=dict(rules=[...])),
             discriminator=dict(optimizer=dict(...)))
 
-    A rule is ``dict(match=REGEX, lr_mult=1.0, decay_mult=1.0, repeat=K)``. The first rule whose expression is found
+    A rule is ``dict(match=REGEX, lr_mult=1.0, repeat=K)``. The first rule whose expression is found
     (``re.search``) in a parameter's name applies; ``repeat`` needs :class:`RepeatedSGD`. Parameters of equal settings
     share one group, named after its settings. Frozen parameters are left out.
 
@@ -78,9 +78,8 @@ def _build_wrapper(network: nn.Module, cfg: Mapping[str, Any], owner: str) -> Op
     groups = _group(network, (cfg.pop('paramwise_cfg', None) or {}).get('rules', ()), owner)
     param_groups = [dict(params=params, name=_name(settings)) for settings, params in groups.items()]
     optimizer = OPTIMIZERS.build(dict(cfg.pop('optimizer'), params=param_groups))
-    for group, (lr_mult, decay_mult, repeat) in zip(optimizer.param_groups, groups, strict=True):
+    for group, (lr_mult, repeat) in zip(optimizer.param_groups, groups, strict=True):
         group['lr'] *= lr_mult
-        group['weight_decay'] *= decay_mult
         if repeat is not None:
             if 'repeat' not in group:
                 raise ValueError(f"{type(optimizer).__name__} knows no repeat={repeat}: use type='mmuda.RepeatedSGD'")
@@ -95,7 +94,7 @@ def _build_wrapper(network: nn.Module, cfg: Mapping[str, Any], owner: str) -> Op
 
 
 def _group(network: nn.Module, rules: Sequence[Mapping[str, Any]], owner: str) -> dict[tuple, list[nn.Parameter]]:
-    """Trainable parameters by their (lr_mult, decay_mult, repeat), in the order of the network."""
+    """Trainable parameters by their (lr_mult, repeat), in the order of the network."""
     compiled = [(re.compile(rule['match']), _settings(rule)) for rule in rules] + [(re.compile(''), _settings({}))]
     groups: dict[tuple, list[nn.Parameter]] = {}
     used = set()
