@@ -307,6 +307,6 @@ class PseudoLabelTester(MethodTester):
             self.batch(cfg, size=1)
 
     def test_without_pseudo_labels_the_setting_is_named(self, model: UDASegmentor, cfg: Config) -> None:
-        cfg.train_dataloader.dataset.target.label_dir = None
-        with pytest.raises(ValueError, match=r'target\.label_dir'):
+        cfg.train_dataloader.dataset[self.labelled].label_dir = None
+        with pytest.raises(ValueError, match=rf'run the recipe .*_dataloader\.dataset\.{self.labelled}\.label_dir'):
             self.step(model, cfg, self.batch(cfg))

@@ -46,7 +46,8 @@ class DomainDataset(BaseDataset):
         cache: folder of a :mod:`mmuda.datasets.cache`, from which images are read instead of being decoded.
         pipeline: transforms or their configs.
         test_mode: as in mmengine.
-        indices: take only these items, or only the first so many.
+        indices: take only these items, or the first so many, or of a negative number the last so many. Of the others
+            neither labels nor depth maps need exist.
 
     Raises:
         FileNotFoundError: a folder or a listed file is missing, or the split is empty.
@@ -87,6 +88,7 @@ class DomainDataset(BaseDataset):
         self.label_dir = label_dir
         self.with_depth = with_depth
         self.depth_dir = depth_dir
+        self.indices = indices
         if with_depth and not (self.depth_dirs or depth_dir):
             raise ValueError(
                 f'{type(self).__name__} has no depth maps: leave with_depth=True out, or name a folder by depth_dir.'
@@ -100,7 +102,6 @@ class DomainDataset(BaseDataset):
             serialize_data=False,  # a few MB of paths; serialising costs a full garbage collection
             pipeline=list(pipeline),
             test_mode=test_mode,
-            indices=indices,
         )
         if label_dir is None:
             self.label_table = id_table(self.raw_ids, classes)
@@ -182,7 +183,7 @@ class DomainDataset(BaseDataset):
         """List the split's files; called by mmengine."""
         home, image_dir = layout.find_dataset(self.data_root, self.folders, self.image_dirs)
         folder = self.split_folder()
-        images = self._choose_images(home, image_dir, folder)
+        images = self._subset(self._choose_images(home, image_dir, folder))
         items = [
             {'img_path': layout.join(image_dir, image), 'image': image, 'name': self.name_of(image)} for image in images
         ]
@@ -195,6 +196,14 @@ class DomainDataset(BaseDataset):
             for item, path in zip(items, found, strict=True):
                 item[key] = path
         return items
+
+    def _subset(self, images: list[str]) -> list[str]:
+        # mmengine would take it of the items, when a file was already asked for each
+        if self.indices is None:
+            return images
+        if isinstance(self.indices, int):
+            return images[: self.indices] if self.indices >= 0 else images[self.indices :]
+        return [images[index] for index in self.indices]
 
     def _find_labels(self, home: str, images: list[str]) -> list[str]:
         if self.label_dir is not None:

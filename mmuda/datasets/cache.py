@@ -51,7 +51,8 @@ def rule_of(resize: BaseTransform | None) -> str:
 class CachedImage(BaseTransform):
     """Take an image from a cache in the place of :class:`LoadImage`, bit by bit what loading and resizing would give.
 
-    Adds what that adds, and ``file_shape``, the (H, W) of the file, to which labels are compared until a resize.
+    Adds what that adds, and of a resized image ``file_shape``, the (H, W) of the file, to which labels are compared
+    until the pipeline comes to its resize.
 
     Args:
         folder: of the cache.
@@ -65,7 +66,7 @@ class CachedImage(BaseTransform):
     def __init__(self, folder: str, name: str, resize: BaseTransform | None) -> None:
         if not os.path.isfile(os.path.join(folder, 'data.mdb')):
             raise FileNotFoundError(f'cache={folder!r}: there is no cache; {_CURE}')
-        self.folder, self.start = folder, f'{rule_of(resize)}|{name}|'
+        self.folder, self.start, self.resized = folder, f'{rule_of(resize)}|{name}|', resize is not None
 
     def transform(self, results: dict) -> dict:
         """Load one image."""
@@ -76,7 +77,9 @@ class CachedImage(BaseTransform):
                 f'{_CURE} with this very config'
             )
         image, file_shape = unpack(content)
-        results.update(img=image, img_shape=image.shape[:2], ori_shape=file_shape, file_shape=file_shape)
+        results.update(img=image, img_shape=image.shape[:2], ori_shape=file_shape)
+        if self.resized:
+            results['file_shape'] = file_shape
         return results
 
 

@@ -11,6 +11,7 @@ from mmuda.datasets.transforms.loading import decode_ids
 from mmuda.registry import DATASETS
 
 _FOLDERS = {'train': ('training', 'train'), 'val': ('validation',), 'test': ('testing',)}
+_LABELS = ('labels', 'v1.2/labels', 'v2.0/labels')  # the last one only to say that it is the wrong one
 _CURE = 'Use the labels of v1.2; the archive of v2.0 has them in v1.2/labels.'
 
 
@@ -20,6 +21,11 @@ def _decode(data: bytes, path: str) -> np.ndarray:
     if ids.max() > (last := MAPILLARY_IDS.last):
         raise ValueError(f'{path}: holds the id {ids.max()}, but v1.2 of Mapillary Vistas has 0 to {last}. {_CURE}')
     return ids
+
+
+def _dirs(split: str, *kinds: str) -> tuple[str, ...]:
+    """The folders of some kinds of files of a split."""
+    return tuple(f'{folder}/{kind}' for kind in kinds for folder in _FOLDERS.get(split, _FOLDERS['train']))
 
 
 @DATASETS.register_module()
@@ -36,6 +42,7 @@ class MapillaryDataset(DomainDataset):
 
     Args:
         classes: 7; for other class sets there is no table.
+        split: as for :class:`DomainDataset`.
         **kwargs: as for :class:`DomainDataset`.
 
     Raises:
@@ -43,28 +50,17 @@ class MapillaryDataset(DomainDataset):
     """
 
     folders = ('mapillary', 'Mapillary', 'mapillary_vistas', 'mapillary-vistas', 'Mapillary-Vistas')
+    image_dirs, label_dirs = _dirs('train', 'images'), _dirs('train', *_LABELS)
     list_dir = 'mapillary_list'
     image_suffix = '.jpg'
     raw_ids = MAPILLARY_IDS
     published: ClassVar[dict[str | None, int]] = {'train': 18000, 'val': 2000, None: 18000}
     label_decoder = staticmethod(_decode)
 
-    def __init__(self, *, classes: int = 7, **kwargs: Any) -> None:
-        super().__init__(classes=classes, **kwargs)
-
-    @property
-    def image_dirs(self) -> tuple[str, ...]:
-        """The image folders of the split."""
-        return tuple(f'{folder}/images' for folder in self._folders())
-
-    @property
-    def label_dirs(self) -> tuple[str, ...]:
-        """The label folders of the split; the last one only to say that it is the wrong one."""
-        kinds = ('labels', 'v1.2/labels', 'v2.0/labels')
-        return tuple(f'{folder}/{kind}' for kind in kinds for folder in self._folders())
-
-    def _folders(self) -> tuple[str, ...]:
-        return _FOLDERS.get(PurePosixPath(self.split or '').stem, _FOLDERS['train'])
+    def __init__(self, *, classes: int = 7, split: str | None = 'train', **kwargs: Any) -> None:
+        name = PurePosixPath(split or '').stem
+        self.image_dirs, self.label_dirs = _dirs(name, 'images'), _dirs(name, *_LABELS)
+        super().__init__(classes=classes, split=split, **kwargs)
 
     def image_of(self, line: str, folder: str) -> str:
         """Turn a line into ``abc.jpg``."""

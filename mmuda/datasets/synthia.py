@@ -76,6 +76,7 @@ class SYNTHIADataset(NumberedDataset):
         'RAND_CITYSCAPES',
     )
     image_dirs = ('RGB',)
+    label_dirs = tuple(dict.fromkeys(kind.folder for kind in _KINDS.values()))
     depth_dirs = ('Depth/Depth', 'Depth')
     list_dir = 'synthia_list'
     digits = 7
@@ -85,13 +86,9 @@ class SYNTHIADataset(NumberedDataset):
         if label_kind not in (None, *_KINDS):
             raise ValueError(f'label_kind={label_kind!r}: choose one of {", ".join(_KINDS)}, or None to find out.')
         self.label_kind = label_kind
+        if label_kind:
+            self.label_dirs = (_KINDS[label_kind].folder,)
         super().__init__(**kwargs)
-
-    @property
-    def label_dirs(self) -> tuple[str, ...]:
-        """The folder of the kind of labels that is read; all of them while it is to be found out."""
-        kinds = [self.label_kind] if self.label_kind else _KINDS
-        return tuple(dict.fromkeys(_KINDS[kind].folder for kind in kinds))
 
     @property
     def raw_ids(self) -> RawIds:

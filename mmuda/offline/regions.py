@@ -38,6 +38,14 @@ def areas_by_frequency(frequency: Sequence[float], low: int, high: int) -> list[
         frequency: Of each class, in any unit.
         low: Pixels.
         high: Pixels.
+
+    Raises:
+        ValueError: All are equally frequent.
     """
     rarest, most = min(frequency), max(frequency)
+    if rarest == most:
+        raise ValueError(
+            f'selector.min_area.frequency is {most} for every class, so none is the rarest: let selector.min_area be '
+            'the pixels of each class'
+        )
     return [int(low + (high - low) * (one - rarest) / (most - rarest)) for one in frequency]

@@ -10,7 +10,9 @@ from method_tester import PseudoLabelTester
 from mmengine.config import Config
 
 from mmuda.datasets import CityscapesDataset, SourceTargetDataset
+from mmuda.datasets.base import stored_label
 from mmuda.datasets.cache import CachedImage, build_cache, pack, rule_of, unpack
+from mmuda.offline.predictions import target_images
 from mmuda.registry import DATASETS
 
 pytest.importorskip('lmdb')
@@ -83,6 +85,36 @@ def test_donors_come_from_it_too(load: Callable[..., Config], city: Path, tmp_pa
     assert isinstance(step[0], CachedImage)
     assert step[2].load_image is step[0]
     assert step[0].start == 'as stored|cityscapes|'
+
+
+@pytest.mark.parametrize(
+    ('step', 'size'),
+    [
+        (dict(type='mmuda.FitPad', scale=(96, 80)), (96, 80)),
+        (dict(type='mmuda.RandomSizedCrop', heights=(20, 60), ratio=2, size=(32, 64)), (64, 32)),
+        (dict(type='mmuda.ShortSideRandomScaleCrop', short_side=64, crop=40), (40, 40)),
+        (dict(type='mmuda.PillowResize', scale=(80, 48)), (80, 48)),
+    ],
+)
+def test_labels_of_the_networks_size_come_after_it(
+    step: dict, size: tuple, city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Depth Distribution's on Mapillary, of the first images only."""
+    monkeypatch.setenv('MMUDA_DATA', str(city))
+    cfg = Config.fromfile('configs/depth_distribution/synthia2mapillary_7.py')
+    target = cfg.train_dataloader.dataset.target
+    assert target.pop('indices') == 9000
+    names = [each.type.removeprefix('mmuda.') for each in target.pipeline]
+    assert names == ['LoadImage', 'FitPad', 'LoadLabels', 'Pack']
+    target.update(indices=2, label_dir=str(tmp_path / 'labels'))
+    target.pipeline[1] = step
+    for number, item in enumerate(target_images(cfg).load_data_list()):
+        label = np.full(size[::-1], number, np.uint8)
+        PseudoLabelTester.save(label, tmp_path / 'labels' / stored_label(item['image']))
+    assert build_cache(cfg, tmp_path / 'cache', num_workers=0) == 2
+    found = batch(cfg, tmp_path / 'cache')
+    assert [item['target']['label'].unique().tolist() for item in found] == [[0], [1]]
+    assert_equal(batch(cfg, None), found)
 
 
 def test_packing() -> None:

@@ -190,9 +190,10 @@ def test_the_published_easy_and_hard_images(tmp_path):
 def test_train_id_files_are_read_as_such(cityscapes):
     path = cityscapes / 'gtFine/val/aachen/aachen_000000_000000_gtFine_labelTrainIds.png'
     Image.fromarray(np.full((32, 64), 18, np.uint8)).save(path)
-    common = {'data_root': str(cityscapes), 'split': 'val', 'indices': 1, 'pipeline': LOAD}
+    common = {'data_root': str(cityscapes), 'split': 'val', 'pipeline': LOAD}
     with pytest.raises(FileNotFoundError, match=r'000001_gtFine_labelTrainIds.png: missing'):
         CityscapesDataset(label_kind='labelTrainIds', **common)
+    assert len(CityscapesDataset(label_kind='labelTrainIds', indices=1, **common)) == 1
     (cityscapes / 'val.txt').write_text('aachen_000000_000000')
     common['split'] = 'val.txt'
     assert (CityscapesDataset(label_kind='labelTrainIds', classes=16, **common)[0]['gt_seg_map'] == 15).all()

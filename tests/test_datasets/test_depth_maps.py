@@ -115,6 +115,7 @@ class TestErrors:
         (home / 'parsed_LABELS/0000001.png').write_bytes((home / 'parsed_LABELS/0000000.png').read_bytes())
         with pytest.raises(FileNotFoundError, match=r'Depth/0000001\.png: missing, but asked for by its image'):
             self.dataset(home)
+        assert len(SYNTHIADataset(data_root=str(home), split=None, with_depth=True, indices=1)) == 1
 
     def test_other_size(self, home):
         (home / 'Depth/0000000.png').write_bytes(png(np.zeros((22, 31), np.uint16)))

@@ -46,6 +46,21 @@ def test_a_missing_file(cityscapes: Path, stored: dict, tmp_path: Path) -> None:
         dataset(cityscapes, tmp_path, label_dir=str(tmp_path / 'nowhere'))
 
 
+@pytest.mark.parametrize(('indices', 'taken'), [(2, [0, 1]), (-2, [1, 2]), ([2, 0], [2, 0])])
+def test_only_images_that_are_taken_need_one(
+    indices: int | list[int], taken: list[int], cityscapes: Path, stored: dict, tmp_path: Path
+) -> None:
+    """Whoever writes the labels of so many images writes no others."""
+    paths = list(stored)
+    for number in {0, 1, 2}.difference(taken):
+        paths[number].unlink()
+    items = dataset(cityscapes, tmp_path, indices=indices)
+    assert [item['seg_map_path'] for item in items] == [str(paths[number]) for number in taken]
+    paths[taken[1]].unlink()
+    with pytest.raises(FileNotFoundError, match=f'{paths[taken[1]]}: missing'):
+        dataset(cityscapes, tmp_path, indices=indices)
+
+
 def test_a_wrong_size(cityscapes: Path, stored: dict, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((16, 32), np.uint8)).save(list(stored)[2])
     with pytest.raises(ValueError, match=r'000002_leftImg8bit\.png: the label is 32x16, its image .* 64x32'):

@@ -9,6 +9,8 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmuda.engine.hooks import LabelFirewallHook
+from mmuda.engine.hooks.label_firewall import places
+from mmuda.registry import DATASETS
 
 
 @pytest.fixture
@@ -55,3 +57,48 @@ def test_no_reader_and_no_link_goes_round_it(city: Path, tmp_path: Path) -> None
             with pytest.raises(PermissionError, match='belongs to the source'):
                 read(path)
     assert list(firewall.opened) == [6, 0]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'forbidden', 'layout'),
+    [
+        ('GTA5', 'GTA5', {'GTA5': 'gtav'}),
+        ('SYNTHIA', 'SYNTHIA', {'SYNTHIA': 'synthia/RAND_CITYSCAPES'}),
+        (
+            'Cityscapes',
+            'cityscapes/gtFine/train',
+            {'leftImg8bit': 'CityScapes/leftImg8bit', 'gtFine': 'CityScapes/gtFine_trainvaltest/gtFine'},
+        ),
+        ('Cityscapes', 'cityscapes/gtFine/train', {'leftImg8bit': 'leftImg8bit', 'gtFine': 'gtFine'}),
+        (
+            'Mapillary',
+            'mapillary/training/labels',
+            {
+                'training/images': 'mapillary-vistas/train/images',
+                'training/labels': 'mapillary-vistas/train/v1.2/labels',
+            },
+        ),
+    ],
+)
+def test_no_other_name_goes_round_it(
+    kind: str, forbidden: str, layout: dict, city: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data sets are found under several names, here below 'datasets' in the place of 'data', too."""
+    monkeypatch.delenv('MMUDA_DATA', raising=False)
+    monkeypatch.chdir(tmp_path)
+    home, _, labels = forbidden.partition('/')
+    for own, other in layout.items():
+        link = tmp_path / 'datasets' / other
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(city / home / own if labels else city / own)
+    item = DATASETS.build(dict(type=f'mmuda.{kind}Dataset', split=None, classes=7)).get_data_info(0)
+    firewall = LabelFirewallHook(dict(these=[f'data/{forbidden}']))
+    with pytest.raises(PermissionError, match='belongs to the these'):
+        get(item['seg_map_path'])
+    if labels:
+        get(item['img_path'])
+        assert list(firewall.opened) == [1, 1]
+
+
+def test_a_folder_of_no_data_set_is_itself_alone() -> None:
+    assert places('data/camera/labels') == {'data/camera/labels'}

@@ -119,7 +119,6 @@ class TestIDA(PseudoLabelTester):
     config = 'daf_ida/minicity.py'
     labelled = 'source'  # the easy images of the target
     supervised = 'src.loss_seg'
-    test_without_pseudo_labels_the_setting_is_named = None  # the recipe puts them in
 
 
 class TestDepthDistribution(TestDAF):
@@ -238,3 +237,16 @@ class TestAdaBN(MethodTester):
         again.load_state_dict(model.state_dict())
         self.step(again, cfg, self.batch(cfg))  # a resumed run goes on counting
         assert int(again.student.backbone.norm1.num_batches_tracked) == 4
+
+
+@pytest.mark.parametrize(
+    'kind', [TestEHTDI, TestEHTDIEdge, TestSupervised, TestAdaptSegNet, TestMinEnt, TestDAF, TestDepthDistribution]
+)
+def test_without_labels_the_setting_is_named(kind: type[MethodTester], load) -> None:
+    tester, cfg = kind(), load(kind.config, **kind.crops)
+    cfg.train_dataloader.dataset.source.with_labels = False
+    model = fresh_model(cfg)
+    model.student.backbone.register_forward_pre_hook(lambda *_: pytest.fail('it was too late'))
+    message = r'source comes without labels: .*_dataloader\.dataset\.source\..*with_labels=True.*LoadLabels'
+    with pytest.raises(ValueError, match=message):
+        tester.step(model, cfg, tester.batch(cfg))

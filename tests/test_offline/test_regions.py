@@ -115,6 +115,7 @@ def test_the_written_labels_have_no_small_regions(cfg: Config, checkpoint: Path,
     ('settings', 'message'),
     [
         (dict(min_area=dict(low=1, high=2)), r"min_area has \['high', 'low'\]: give frequency, low and high"),
+        (dict(min_area=dict(frequency=[3, 3], low=1, high=2)), r'selector\.min_area\.frequency is 3 for every class'),
         (dict(min_area=[1, 2]), r'min_area has 2 numbers, the network 19 classes'),
     ],
 )

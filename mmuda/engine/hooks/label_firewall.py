@@ -7,6 +7,7 @@ import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmuda.registry import HOOKS
+from mmuda.datasets.layout import candidate_roots, join
+from mmuda.registry import DATASETS, HOOKS
 
 _IMAGES = ('.png', '.jpg', '.jpeg')
 _standing: weakref.WeakSet['LabelFirewallHook'] = weakref.WeakSet()
@@ -38,7 +40,9 @@ class LabelFirewallHook(Hook):
     """Makes opening a file in a forbidden folder an error, and says at the end how many were opened: none.
 
     It listens to Python's audit events, so it sees every file that is opened, by whatever reader: in the main process,
-    in loader workers (which are forked from it) and on all ranks. The folders need not exist.
+    in loader workers (which are forked from it) and on all ranks. The folders need not exist. One of a data set
+    stands for all in which the data set's class would look for its files: ``data/cityscapes/gtFine/train`` also for
+    ``data/Cityscapes/gtFine_trainvaltest/gtFine/train``.
 
     Args:
         forbid: Name for the report -> folders, e.g. ``dict(source=['data/GTA5'], target_labels=['.../gtFine/train'])``.
@@ -48,7 +52,10 @@ class LabelFirewallHook(Hook):
     """
 
     def __init__(self, forbid: Mapping[str, Sequence[str]]) -> None:
-        self.folders = {name: [os.path.realpath(folder) + os.sep for folder in given] for name, given in forbid.items()}
+        self.folders = {
+            name: tuple(os.path.realpath(place) + os.sep for folder in given for place in places(folder))
+            for name, given in forbid.items()
+        }
         # Shared with the workers: one counter per name, and one of the other images.
         self.opened = multiprocessing.get_context('fork').Array('q', len(self.folders) + 1)
         _listen()
@@ -58,7 +65,7 @@ class LabelFirewallHook(Hook):
         """Count a file that is about to be opened; refuse a forbidden one."""
         real = os.path.realpath(path)
         for index, (name, folders) in enumerate(self.folders.items()):
-            if real.startswith(tuple(folders)):
+            if real.startswith(folders):
                 self._count(index)
                 raise PermissionError(
                     f'{path} belongs to the {name.replace("_", " ")}, which this stage must not read '
@@ -84,6 +91,20 @@ class LabelFirewallHook(Hook):
     def _count(self, index: int) -> None:
         with self.opened.get_lock():
             self.opened[index] += 1
+
+
+def places(folder: str) -> set[str]:
+    """A folder, and if it is a data set's, or lies in one, those in which the data set's class looks for the same."""
+    found = {folder}
+    for dataset in DATASETS.module_dict.values():
+        for home in getattr(dataset, 'folders', ()):
+            root, hit, inner = f'{folder}/'.rpartition(f'/{home}/')
+            if hit:
+                kinds = [kind for kind in dataset.label_dirs if inner.startswith(f'{kind}/')]
+                inners = {inner, *(other + inner.removeprefix(kind) for kind in kinds for other in dataset.label_dirs)}
+                homes = (*dataset.folders, '') if inner else dataset.folders
+                found |= {join(*place) for place in product(candidate_roots(root), homes, inners)}
+    return found
 
 
 @contextmanager

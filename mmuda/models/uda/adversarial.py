@@ -17,7 +17,7 @@ from mmuda.models.losses import (
     mean_entropy,
     self_information,
 )
-from mmuda.models.uda.base import Batch, Losses, UDASegmentor
+from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.registry import MODELS
 
 MAPS = {'softmax': partial(torch.softmax, dim=1), 'self_information': self_information}
@@ -39,8 +39,9 @@ class MinEnt(UDASegmentor):
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield ``src``, then ``tgt``."""
         source, target = data['source'], data['target']
+        label = labels_of(source, 'source')
         logits = self.upsample(self.main_head(source['image']), source['image'])
-        yield 'src', {'loss_seg': cross_entropy(logits, source['label'])}
+        yield 'src', {'loss_seg': cross_entropy(logits, label)}
         logits = self.upsample(self.main_head(target['image']), target['image'])
         yield 'tgt', {'loss_ent': self.entropy_weight * mean_entropy(logits)}
 
@@ -103,9 +104,10 @@ class Adversarial(UDASegmentor):
 
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, (N, C, H, W) without gradient."""
+        label = labels_of(source, 'source')
         logits = self.upsample(self.main_head(source['image']), source['image'])
         self.note(student_on_source=logits)
-        return {'loss_seg': cross_entropy(logits, source['label'])}, self.disc_input(logits.detach())
+        return {'loss_seg': cross_entropy(logits, label)}, self.disc_input(logits.detach())
 
     def target_pass(self, target: Batch) -> tuple[Losses, Tensor]:
         """The same on the target."""

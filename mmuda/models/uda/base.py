@@ -287,3 +287,18 @@ class UDASegmentor(BaseSegmentor):
     def _before_load(self, state: dict, prefix: str, *_: Any) -> None:
         adapt_state(state, self, prefix)
         state.setdefault(f'{prefix}_extra_state', self.get_extra_state())  # a start from elsewhere has no scale
+
+
+def labels_of(batch: Batch, domain: str) -> Tensor:
+    """The labels (N, H, W) of a domain's batch, int64, 255 = ignore or, of pseudo-labels, not selected.
+
+    Raises:
+        ValueError: It comes without labels.
+    """
+    if 'label' not in batch:
+        raise ValueError(
+            f'the {domain} comes without labels: run the recipe of this config, if it makes them, or set '
+            f'train_dataloader.dataset.{domain}.label_dir, or its with_labels=True, and put mmuda.LoadLabels into its '
+            'pipeline'
+        )
+    return batch['label']

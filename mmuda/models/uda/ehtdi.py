@@ -15,7 +15,7 @@ from mmuda.models.losses import (
     softmax_confidence,
 )
 from mmuda.models.losses.cross_entropy import IGNORE
-from mmuda.models.uda.base import Batch, Losses, UDASegmentor
+from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.models.uda.mixing import draw_classes, paste, pixels_of, present_classes
 from mmuda.registry import MODELS
 
@@ -115,10 +115,11 @@ class EHTDI(UDASegmentor):
 
     def source_losses(self, source: Batch) -> Losses:
         """L_S: every head on the full source image."""
-        main, *aux = (self.upsample(logits, source['image']) for logits in self.heads(source['image']))
+        image, label = source['image'], labels_of(source, 'source')
+        main, *aux = (self.upsample(logits, image) for logits in self.heads(image))
         return {
-            'loss_seg': cross_entropy(main, source['label']),
-            **auxiliary_loss('loss_aux', self.aux_weight, aux, source['label']),
+            'loss_seg': cross_entropy(main, label),
+            **auxiliary_loss('loss_aux', self.aux_weight, aux, label),
         }
 
     def target_losses(self, source: Batch, target: Batch) -> Losses:

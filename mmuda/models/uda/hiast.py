@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mmuda.models.losses.cross_entropy import IGNORE
-from mmuda.models.uda.base import Batch, Losses, UDASegmentor
-from mmuda.models.uda.self_training import pseudo_labels
+from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.registry import MODELS
 
 TERMS = ('cross_entropy', 'kld', 'entropy', 'consistency')
@@ -45,7 +44,7 @@ class IAST(UDASegmentor):
 
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``tgt``."""
-        image, label = data['target']['image'], pseudo_labels(data['target'])
+        image, label = data['target']['image'], labels_of(data['target'], 'target')
         logits = self.upsample(self.main_head(image), image)  # (N, C, H, W)
         yield 'tgt', region_adaptive_terms(logits, label, (1.0, self.kld_weight, self.entropy_weight))
 
@@ -89,7 +88,7 @@ class HIAST(UDASegmentor):
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``tgt``."""
         target = data['target']
-        weak, label = target['image'], pseudo_labels(target)
+        weak, label = target['image'], labels_of(target, 'target')
         if 'strong' not in target:
             raise ValueError(
                 "HIAST learns from two views: put dict(type='mmuda.StrongView') before mmuda.Pack in "

@@ -14,9 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from mmuda.models.losses import nll, softmax_confidence
 from mmuda.models.losses.cross_entropy import IGNORE
-from mmuda.models.uda.base import Batch, Losses, UDASegmentor
+from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.models.uda.mixing import draw_classes, paste, pixels_of, present_classes
-from mmuda.models.uda.self_training import pseudo_labels
 from mmuda.registry import MODELS
 
 
@@ -63,7 +62,7 @@ class LabelDenoising(UDASegmentor):
 
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``tgt``."""
-        image, label = data['target']['image'], pseudo_labels(data['target'])
+        image, label = data['target']['image'], labels_of(data['target'], 'target')
         logits = self.upsample(self.main_head(image), image)  # (N, C, H, W)
         yield 'tgt', self.losses(logits, label, draw_rank(logits.shape[1]))
 
@@ -113,7 +112,7 @@ class BoundaryEnhancement(UDASegmentor):
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``tgt``."""
         target = data['target']
-        label, conf = self.dense_labels(target['image'], pseudo_labels(target))
+        label, conf = self.dense_labels(target['image'], labels_of(target, 'target'))
         image, label, conf = class_mix(target['image'], label, conf, target['keys'])
         self.note(mixed=image, mixed_label=label, confidence=conf)
         logits = self.upsample(self.main_head(image), image)  # (N, C, H, W)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmuda.models.losses import auxiliary_loss, cross_entropy
-from mmuda.models.uda.base import Batch, Losses, UDASegmentor
+from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.registry import MODELS
 
 
@@ -23,7 +23,7 @@ class Supervised(UDASegmentor):
 
     def parts(self, data: dict[str, Batch]) -> Iterator[tuple[str, Losses]]:
         """Yield the one part ``src``."""
-        image, label = data['source']['image'], data['source']['label']
+        image, label = data['source']['image'], labels_of(data['source'], 'source')
         heads = self.heads(image) if self.aux_weight else [self.main_head(image)]
         main, *aux = (self.upsample(logits, image) for logits in heads)
         yield (
