@@ -141,6 +141,16 @@ def test_wrong_settings_end_in_a_sentence(run: Path, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ('step', 'option'),
+    [('class-stats', '--amp'), ('cache', '--amp'), ('fit-density', '--amp'), ('class-stats', '--launcher=pytorch')],
+)
+def test_an_offline_step_has_no_option_that_it_would_ignore(step: str, option: str) -> None:
+    done = run_tool('offline.py', step, 'config.py', '--out', 'nowhere', option)
+    assert done.returncode == 2
+    assert f'unrecognized arguments: {option}' in done.stderr
+
+
 def test_the_run_folder_means_the_last_stage(run: Path, tmp_path: Path) -> None:
     cfg = Config.fromfile(ROOT / 'configs/ehtdi/minicity.py')
     assert find_checkpoint(run / 'run', cfg, 'last') == run / 'run/01_ehtdi/iter_2.pth'
