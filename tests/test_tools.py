@@ -1,9 +1,12 @@
 """The commands, run as a user runs them."""
 
 import json
+import os
 import re
 import runpy
+import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,21 @@ def test_wrong_settings_end_in_a_sentence(run: Path, tmp_path: Path) -> None:
         'train.py', '--work-dir', tmp_path, '--init', f'source={run}/run/00_source/iter_2.pth', *common,
         'ehtdi:model.teacher=None',
     )  # fmt: skip
+
+
+def test_a_terminated_estimate_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(_: Runner) -> None:
+        assert len(list(tmp_path.iterdir())) == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Runner, 'train', train)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    done = run_tool(
+        'train.py', 'configs/ehtdi/minicity.py', '--estimate', '--work-dir', run / 'other/estimated',
+        '--data-root', run / 'data', '--cfg-options', *as_options(EHTDI),
+    )  # fmt: skip
+    assert done.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

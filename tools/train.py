@@ -9,6 +9,7 @@ bash tools/dist_train.sh configs/ehtdi/gta2city.py 4     # on 4 GPUs, or as 4 pr
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -70,12 +71,19 @@ def main() -> None:
             for seed, folder in folders.items()
         ]
         if args.estimate:
-            costs = estimate(recipes[0])
+            before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the folder is to go
+            try:
+                costs = estimate(recipes[0])
+            finally:
+                signal.signal(signal.SIGTERM, before)
             if is_main_process():
                 print(cost_table(recipes[0], costs))
             return
         for recipe in recipes:
-            print(recipe.table()) if args.dry_run else recipe.run()
+            if not args.dry_run:
+                recipe.run()
+            elif is_main_process():
+                print(recipe.table())
         if args.seeds and not args.dry_run and is_main_process():
             print(seed_table(recipes))
 
