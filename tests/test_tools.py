@@ -296,6 +296,18 @@ def test_the_table_in_print(table: Callable[..., Any]) -> None:
     assert lines['mit-b0 oracle'] == ['105.00', '7.07', '+42.00', '2.83', '1.5', '0.5', '100.00', '110.00']
 
 
+@pytest.mark.usefixtures('_log_level')
+def test_a_benchmark_leaves_other_data_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MMUDA_DATA', '')  # the table sets it; put back afterwards
+    main = runpy.run_path(str(ROOT / 'tools/benchmark.py'))['main']
+    (tmp_path / 'minicity/GTA5/images').mkdir(parents=True)
+    (tmp_path / 'minicity/GTA5/images/00001.png').touch()
+    command = ['benchmark.py', 'minicity', '--data-root', str(tmp_path), '--work-dir', str(tmp_path / 'runs')]
+    monkeypatch.setattr(sys, 'argv', command)
+    with pytest.raises(SystemExit, match=r'^error: .*minicity holds other data and is left alone'):
+        main()
+
+
 # -------------------------------------------------------------------------------------------------- inference
 
 
