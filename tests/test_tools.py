@@ -123,7 +123,8 @@ def test_dry_run_and_mistakes(run: Path) -> None:
     assert wrong.stderr.strip().splitlines()[-1].startswith('error: --cfg-options model.confidnce: no stage has')
     nothing = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'data')
     assert 'is neither a checkpoint nor a run of' in nothing.stderr
-    both = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'run', '--tta', '--score-at', 'network')
+    both = run_tool('test.py', 'nowhere.py', 'nowhere.pth', '--tta', '--score-at', 'network')
+    assert both.returncode == 2
     assert '--tta has no single network resolution' in both.stderr
 
 

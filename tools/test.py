@@ -40,7 +40,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='folder for pictures of image and prediction')
     add_cfg_options(parser)
     add_run_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.tta and args.score_at == 'network':
+        parser.error('--tta has no single network resolution to score at: leave --score-at out')
+    if args.tta and args.depth:
+        parser.error('--tta averages labels only: leave --depth out')
+    return args
 
 
 def score_at(cfg: Config, where: str) -> None:
@@ -71,10 +76,6 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.amp:
         cfg.model.precision = args.amp
     cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
-    if args.tta and args.score_at == 'network':
-        sys.exit('error: --tta has no single network resolution to score at; leave --score-at out')
-    if args.tta and args.depth:
-        sys.exit('error: --tta averages labels only; leave --depth out')
     if args.score_at != 'config':
         score_at(cfg, args.score_at)
     if args.tta:
