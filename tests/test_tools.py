@@ -1,9 +1,12 @@
 """The commands, run as a user runs them."""
 
 import json
+import os
 import re
 import runpy
+import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,8 +123,51 @@ def test_dry_run_and_mistakes(run: Path) -> None:
     assert wrong.stderr.strip().splitlines()[-1].startswith('error: --cfg-options model.confidnce: no stage has')
     nothing = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'data')
     assert 'is neither a checkpoint nor a run of' in nothing.stderr
-    both = run_tool('test.py', 'configs/ehtdi/minicity.py', run / 'run', '--tta', '--score-at', 'network')
+    both = run_tool('test.py', 'nowhere.py', 'nowhere.pth', '--tta', '--score-at', 'network')
+    assert both.returncode == 2
     assert '--tta has no single network resolution' in both.stderr
+
+
+def test_wrong_settings_end_in_a_sentence(run: Path, tmp_path: Path) -> None:
+    def fails(message: str, tool: str, *arguments: object) -> None:
+        done = run_tool(tool, 'configs/ehtdi/minicity.py', *arguments)
+        assert done.returncode == 1
+        assert 'Traceback' not in done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith(f'error: {message}')
+
+    city = [option for option in as_options(EHTDI) if option.startswith('minicity')]
+    common = ('--data-root', run / 'data', '--cfg-options', *city)
+    fails('backbone.', 'test.py', run / 'run', '--work-dir', tmp_path, *common)  # it was trained with a tiny network
+    fails(
+        "model.evaluate='teacher': choose 'student', or 'teacher' together with model.teacher",
+        'train.py', '--work-dir', tmp_path, '--init', f'source={run}/run/00_source/iter_2.pth', *common,
+        'ehtdi:model.teacher=None',
+    )  # fmt: skip
+
+
+def test_a_terminated_estimate_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(_: Runner) -> None:
+        assert len(list(tmp_path.iterdir())) == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Runner, 'train', train)
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    done = run_tool(
+        'train.py', 'configs/ehtdi/minicity.py', '--estimate', '--work-dir', run / 'other/estimated',
+        '--data-root', run / 'data', '--cfg-options', *as_options(EHTDI),
+    )  # fmt: skip
+    assert done.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('step', 'option'),
+    [('class-stats', '--amp'), ('cache', '--amp'), ('fit-density', '--amp'), ('class-stats', '--launcher=pytorch')],
+)
+def test_an_offline_step_has_no_option_that_it_would_ignore(step: str, option: str) -> None:
+    done = run_tool('offline.py', step, 'config.py', '--out', 'nowhere', option)
+    assert done.returncode == 2
+    assert f'unrecognized arguments: {option}' in done.stderr
 
 
 def test_the_run_folder_means_the_last_stage(run: Path, tmp_path: Path) -> None:
@@ -249,6 +295,18 @@ def test_the_table_in_print(table: Callable[..., Any]) -> None:
     assert lines['mit-b0 source-only'] == ['63.00', '4.24', '+0.00', '0.00', '1.5', '0.5', '60.00', '66.00']
     assert 'all stages, each once: 0.55 hours' in str(rows)  # 11 rows, 2 seeds, 90 s
     assert lines['mit-b0 oracle'] == ['105.00', '7.07', '+42.00', '2.83', '1.5', '0.5', '100.00', '110.00']
+
+
+@pytest.mark.usefixtures('_log_level')
+def test_a_benchmark_leaves_other_data_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('MMUDA_DATA', '')  # the table sets it; put back afterwards
+    main = runpy.run_path(str(ROOT / 'tools/benchmark.py'))['main']
+    (tmp_path / 'minicity/GTA5/images').mkdir(parents=True)
+    (tmp_path / 'minicity/GTA5/images/00001.png').touch()
+    command = ['benchmark.py', 'minicity', '--data-root', str(tmp_path), '--work-dir', str(tmp_path / 'runs')]
+    monkeypatch.setattr(sys, 'argv', command)
+    with pytest.raises(SystemExit, match=r'^error: .*minicity holds other data and is left alone'):
+        main()
 
 
 # -------------------------------------------------------------------------------------------------- inference
@@ -524,7 +582,7 @@ def test_plot_explains_mistakes(run: Path, plot: Callable[..., Figure], tmp_path
     assert not (tmp_path / 'picture.png').exists()
 
 
-def test_plot_lays_out_both_domains(load, plot: Callable[..., Figure], tmp_path: Path) -> None:
+def test_plot_lays_out_both_domains(load, plot: Callable[..., Figure], tmp_path: Path, capsys) -> None:
     config, checkpoint = save_network(load('depth_distribution/minicity_stage1_uda.py'), tmp_path)
     networks = [f'{name}={config}:{checkpoint}' for name in ('one', 'two')]
     settings = ('--images', 2, '--cells', 10, '--out', tmp_path / 'tsne.png')
@@ -534,5 +592,6 @@ def test_plot_lays_out_both_domains(load, plot: Callable[..., Figure], tmp_path:
     assert np.array_equal(*places)  # one network, two names
     assert np.shape(places) == (2, 2, 20, 2)
     assert not np.array_equal(*places[0])
-    with pytest.raises(SystemExit, match='error: nameless is not of the form NAME=CONFIG:CHECKPOINT'):
+    with pytest.raises(SystemExit):
         plot('tsne', config, 'nameless', *settings)
+    assert 'nameless is not of the form NAME=CONFIG:CHECKPOINT' in capsys.readouterr().err

@@ -33,11 +33,11 @@ sys.path.insert(0, str(ROOT))
 import cv2
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from mmuda import minicity
 from mmuda.engine.recipe import OUTPUTS
+from mmuda.utils.command_line import plain_errors, quiet
 from mmuda.utils.files import write_whole
 from mmuda.utils.inference import Predictor, comparison, val_items
 from mmuda.utils.pictures import encode
@@ -103,7 +103,7 @@ def parse_args() -> argparse.Namespace:
     )
     table.add_argument('--seeds', nargs='+', type=int, default=[0], help='training seeds')
     table.add_argument('--city', type=int, default=0, help='seed of the generated city')
-    table.add_argument('--shift', default='medium', help='domain shift between the looks')
+    table.add_argument('--shift', choices=minicity.SHIFTS, default='medium', help='domain shift between the looks')
     table.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'))
     table.add_argument('--data-root', type=Path, default=Path('data'), help='where the cities are made')
     table.add_argument('--jobs', type=int, default=2, help='runs at a time, one thread each')
@@ -299,9 +299,10 @@ def _spread(values: list[float]) -> str:
 def main() -> None:
     """Run it."""
     args = parse_args()
-    MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
+    quiet()
     if args.kind == 'minicity':
-        accuracy(args)
+        with plain_errors():
+            accuracy(args)
     else:
         if args.kind == 'step':
             args.config = STEPS[args.method]

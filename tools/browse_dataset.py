@@ -11,15 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
+from mmengine.config import Config
 
-from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
+from mmuda.engine.recipe import find_checkpoint, prepare_data
 from mmuda.registry import DATASETS
 from mmuda.utils.browse import browse
-from mmuda.utils.command_line import choose_data_root
+from mmuda.utils.command_line import add_cfg_options, add_data_root, add_which, quiet, read_config, running
 from mmuda.utils.files import write_whole
-from mmuda.utils.inference import Predictor
+from mmuda.utils.inference import load_model
 from mmuda.utils.pictures import encode, sheet
 
 
@@ -34,10 +33,10 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='the sheet, a PNG')
     parser.add_argument('--count', type=int, default=4, help='number of rows')
-    parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
+    add_which(parser)
     parser.add_argument('--label-dir', help='folder of pseudo-labels for the target')
-    parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+    add_data_root(parser)
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.count < 1:
         parser.error('--count has to be 1 or more')
@@ -55,22 +54,18 @@ def read_labels(cfg: Config, label_dir: str) -> None:
 def main() -> None:
     """Draw the sheet."""
     args = parse_args()
-    choose_data_root(args.data_root)
-    MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
-    try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options)
+    quiet()
+    with running(args):
+        cfg = read_config(args.config, args.cfg_options)
         if args.label_dir:
             read_labels(cfg, args.label_dir)
         prepare_data(cfg)
         model = None
         if args.checkpoint:
-            model = Predictor(cfg, find_checkpoint(args.checkpoint, cfg, args.which)).model
+            model = load_model(cfg, find_checkpoint(args.checkpoint, cfg, args.which))
         rows = list(browse(cfg, args.count, model))
         meta = DATASETS.build(cfg.train_dataloader.dataset).metainfo
         write_whole(args.out, encode(sheet(rows, meta, height=128)))
-    except (RecipeError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
     print(f'{len(rows)} sample(s) in {args.out}')
 
 

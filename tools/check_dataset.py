@@ -11,12 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import DictAction
-
 from mmuda.datasets.check import check, report_text
-from mmuda.engine.recipe import Recipe, RecipeError, prepare_data
+from mmuda.engine.recipe import Recipe, prepare_data
 from mmuda.offline.class_stats import write_statistics
-from mmuda.utils.command_line import choose_data_root
+from mmuda.utils.command_line import add_cfg_options, add_data_root, running
 from mmuda.utils.files import write_whole
 
 
@@ -32,16 +30,15 @@ def parse_args() -> argparse.Namespace:
         help='write what `tools/offline.py class-stats` does, from the labels that were read, to FOLDER/<domain>',
     )
     parser.add_argument('--num-workers', type=int, default=4, help='processes that read files')
-    parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+    add_data_root(parser)
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Check; the exit status is 1 if there is an error."""
     args = parse_args()
-    choose_data_root(args.data_root)
-    try:
+    with running(args):
         cfgs = [stage.cfg for stage in Recipe.load(args.config, 'work_dirs', options=args.cfg_options).stages]
         for cfg in cfgs:
             prepare_data(cfg)
@@ -53,8 +50,6 @@ def main() -> None:
                 if checked.role in ('source', 'target') and checked.counts is not None:
                     folder = args.class_stats / checked.role
                     write_statistics(folder, checked.names, checked.counts, list(checked.classes), checked.role)
-    except (RecipeError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
     print(report_text(found))
     sys.exit(any(checked.errors for checked in found))
 

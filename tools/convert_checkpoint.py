@@ -20,7 +20,8 @@ auxiliary_head.*, of DAF neck.*, of Depth Distribution density_head.* and depth_
 STAGE=FILE``, as ``load_from`` and for tests.
 
 ``--hand-over`` is for whoever adapts without the source: a file of weights, class list and preprocessing, without the
-config, paths and log of the run that they come from. A stage that starts from it checks that it prepares images alike.
+config, paths and log of the run that they come from. Without --weights it takes the network that CONFIG
+evaluates. A stage that starts from the file checks that it prepares images alike.
 
 ``--to-mmseg`` writes the network that CONFIG evaluates: a checkpoint, beside it a config of stock mmseg, and a module
 NAME_network.py of what mmseg lacks, if it lacks something. Stock tools then predict the same, in fp32, without mmuda.
@@ -40,13 +41,14 @@ import torch
 from mmengine.config import Config
 
 from mmuda.datasets.classes import class_set, metainfo
-from mmuda.engine.recipe import RecipeError, find_checkpoint
+from mmuda.engine.recipe import find_checkpoint
 from mmuda.models.backbones import CeilResNet
 from mmuda.models.discriminators import FCDiscriminator
 from mmuda.models.heads import SummedASPPHead
 from mmuda.models.necks import DepthGuide
 from mmuda.models.uda.depth_distribution import RegressionHead
 from mmuda.utils.checkpoint import NUMPY_SCALARS, load_safe
+from mmuda.utils.command_line import plain_errors, read_config
 from mmuda.utils.files import write_whole
 from mmuda.utils.inference import class_meta, load_model
 from mmuda.utils.stock import module_source, stock_config
@@ -54,14 +56,6 @@ from mmuda.utils.weights import NetworkWeights, network_state, number_of_classes
 
 # Layout -> sizes of the class sets of its published files, which do not name their classes.
 CLASSES = {'ehtdi': (19, 16), 'ldbe': (19,), 'daf_ida': (16, 7), 'depth_distribution': (16, 7), 'hiast': (19, 9)}
-# Layout -> heads of its network, and the channels of the features they see.
-HEADS = {
-    'ehtdi': {'decode_head': 2048, 'auxiliary_head': 1024},
-    'ldbe': {'decode_head': 2048},
-    'daf_ida': {'decode_head': 2048},
-    'depth_distribution': {'decode_head': 2048},
-    'hiast': {'decode_head': 2048},
-}
 
 MMSEG_CONFIG = """# The network of {name} for stock mmseg; its weights: {weights}. Written by mmuda.
 {imports}{settings}"""
@@ -74,7 +68,7 @@ custom_imports = dict(imports=['{module}'], allow_failed_imports=False)
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('format', nargs='?', choices=sorted(HEADS), help='whose checkpoint it is')
+    parser.add_argument('format', nargs='?', choices=sorted(CLASSES), help='whose checkpoint it is')
     parser.add_argument('checkpoint', help='file to read; of ours also the folder of a run')
     parser.add_argument('out', help='file to write')
     parser.add_argument('--classes', type=int, help='keep the classes of a smaller set, e.g. 16 of 19')
@@ -82,7 +76,10 @@ def parse_args() -> argparse.Namespace:
         '--names', nargs='+', help='names of the classes in the file, where they are not those of the published files'
     )
     parser.add_argument(
-        '--weights', choices=['ema', 'student'], help='averaged weights where there are some (the default), or never'
+        '--weights',
+        choices=['ema', 'student'],
+        help='averaged weights where there are some (the default), or never; with --hand-over the default is '
+        'what CONFIG evaluates',
     )
     parser.add_argument(
         '--discriminator', metavar='FILE', help="the discriminator's own file, model_D_<i>.pth of Depth Distribution"
@@ -93,19 +90,23 @@ def parse_args() -> argparse.Namespace:
     )
     args = parser.parse_args()
     if [args.format, args.hand_over, args.to_mmseg].count(None) != 2:
-        parser.error(f'name a format ({", ".join(sorted(HEADS))}), or use --hand-over CONFIG or --to-mmseg CONFIG')
-    if not args.format and (args.classes or args.names):
-        parser.error('CONFIG has the classes of the network: leave out --classes and --names')
-    if args.to_mmseg and (args.weights or args.discriminator):
-        parser.error('--to-mmseg takes the network as CONFIG has it: leave out --weights and --discriminator')
+        parser.error(f'name a format ({", ".join(sorted(CLASSES))}), or use --hand-over CONFIG or --to-mmseg CONFIG')
+    if not args.format and (args.classes or args.names or args.discriminator):
+        parser.error('CONFIG says what the network is: leave out --classes, --names and --discriminator')
+    if args.to_mmseg and args.weights:
+        parser.error('--to-mmseg takes the network that CONFIG evaluates: leave out --weights')
     return args
 
 
 def deeplab_keys(layout: str, classes: int) -> set[str]:
     """Every key of a layout's DeepLab-v2, whose tensors a converted file should hold."""
     with torch.device('meta'):
-        parts = {name: SummedASPPHead(channels, classes) for name, channels in HEADS[layout].items()}
-        parts['backbone'] = CeilResNet(101, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), style='caffe')
+        parts = {
+            'backbone': CeilResNet(101, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), style='caffe'),
+            'decode_head': SummedASPPHead(2048, classes),
+        }
+        if layout == 'ehtdi':
+            parts['auxiliary_head'] = SummedASPPHead(1024, classes)
         if layout == 'daf_ida':
             parts['neck'] = DepthGuide((256, 512, 1024, 2048))
         if layout == 'depth_distribution':
@@ -155,26 +156,17 @@ def discriminator(path: str) -> dict[str, torch.Tensor]:
 
 
 def class_names(args: argparse.Namespace, checkpoint: dict, count: int | None) -> list[str]:
-    """What the classes of the network in a file are called; empty without a head, or if nobody says.
+    """What the classes of a foreign network are called; empty without a head, or if nobody says.
 
     Raises:
         ValueError: There are more or less names than classes.
     """
-    if args.hand_over:
-        told, who = class_meta(Config.fromfile(args.hand_over))['classes'], f'the network of {args.hand_over}'
-    else:
-        published = class_set(count).names if count in CLASSES[args.format] else ()
-        own = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
-        told, who = args.names or own or published, 'the list of its names'
-    if told and count != len(told) and (count or args.hand_over):
-        raise ValueError(f'the checkpoint has {count or "no"} classes, {who} {len(told)}: name its config or classes')
-    return list(told) if count else []
-
-
-def preprocessing(config: str) -> dict:
-    """How a config prepares images."""
-    settings = Config.fromfile(config).model.data_preprocessor.to_dict()
-    return {key: value for key, value in settings.items() if key != 'type'}
+    published = class_set(count).names if count in CLASSES[args.format] else ()
+    own = checkpoint.get('meta', {}).get('dataset_meta', {}).get('classes')
+    names = args.names or own or published
+    if count and names and count != len(names):
+        raise ValueError(f'the checkpoint has {count} classes, the list of its names {len(names)}: name each')
+    return list(names) if count else []
 
 
 def write_checkpoint(path: Path, state: dict, meta: dict) -> None:
@@ -187,7 +179,7 @@ def write_checkpoint(path: Path, state: dict, meta: dict) -> None:
 
 def leave(config: str, checkpoint: str, out: Path) -> None:
     """Write checkpoint, config and, where it takes one, module for stock mmseg."""
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     plain, module = out.with_suffix('.py'), out.with_name(re.sub(r'\W', '_', out.stem) + '_network.py')
     if out == plain or plain.resolve() == Path(config).resolve():
         raise ValueError(f'{plain} is to hold the new config: give the checkpoint another name')
@@ -204,17 +196,10 @@ def leave(config: str, checkpoint: str, out: Path) -> None:
     print(f'written: {plain}')
 
 
-def main() -> None:
-    """Read, rename, slice, report, write."""
-    args = parse_args()
-    if args.to_mmseg:
-        leave(args.to_mmseg, args.checkpoint, Path(args.out))
-        return
-    path = find_checkpoint(args.checkpoint, Config.fromfile(args.hand_over)) if args.hand_over else args.checkpoint
-    checkpoint = load_safe(path, allow=NUMPY_SCALARS)
-    found = network_state(checkpoint, prefer=args.weights or 'ema')
-    if args.format:
-        found = placed(found, args.format)
+def bring(args: argparse.Namespace) -> None:
+    """Rename a foreign network's tensors, keep some classes, report, write."""
+    checkpoint = load_safe(args.checkpoint, allow=NUMPY_SCALARS)
+    found = placed(network_state(checkpoint, prefer=args.weights or 'ema'), args.format)
     count = number_of_classes(found.state)
     names = class_names(args, checkpoint, count)
     if args.classes and not names:
@@ -226,12 +211,8 @@ def main() -> None:
         wanted = class_set(args.classes).names
         found = found._replace(state=slice_classes(found.state, rows_kept(names, wanted)))
         names = list(wanted)
-    if args.hand_over:
-        meta = dict(preprocessing=preprocessing(args.hand_over))
-        print(f'handed over: {len(found.state)} tensors, the names of {len(names)} classes, {meta["preprocessing"]}')
-    else:
-        report(found, args.format, names)
-        meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
+    report(found, args.format, names)
+    meta = dict(converted_from=Path(args.checkpoint).name, layout=found.layout)
     if names:
         meta['dataset_meta'] = metainfo(names)
     state = found.state
@@ -241,8 +222,34 @@ def main() -> None:
     write_checkpoint(Path(args.out), state, meta)
 
 
+def hand_over(config: str, checkpoint: str, out: Path, weights: str | None) -> None:
+    """Write weights, class list and preprocessing of a network of ours; by default of the one that CONFIG evaluates."""
+    cfg = read_config(config)
+    evaluated = 'ema' if cfg.model.get('evaluate') == 'teacher' else 'student'
+    found = network_state(load_safe(find_checkpoint(checkpoint, cfg)), prefer=weights or evaluated)
+    count, classes = number_of_classes(found.state), class_meta(cfg)
+    if count != len(classes['classes']):
+        raise ValueError(
+            f'the checkpoint has {count or "no"} classes, the network of {config} {len(classes["classes"])}: '
+            'name its config'
+        )
+    preprocessing = cfg.model.data_preprocessor.to_dict()
+    preprocessing.pop('type')
+    print(f'handed over: {len(found.state)} tensors, {found.layout}; the names of {count} classes, {preprocessing}')
+    write_checkpoint(out, found.state, dict(preprocessing=preprocessing, dataset_meta=classes))
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    args = parse_args()
+    with plain_errors():
+        if args.to_mmseg:
+            leave(args.to_mmseg, args.checkpoint, Path(args.out))
+        elif args.hand_over:
+            hand_over(args.hand_over, args.checkpoint, Path(args.out), args.weights)
+        else:
+            bring(args)
+
+
 if __name__ == '__main__':
-    try:
-        main()
-    except (OSError, ValueError, RecipeError) as error:
-        sys.exit(f'error: {error}')
+    main()

@@ -20,12 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmuda.engine.recipe import RecipeError, find_checkpoint
+from mmuda.engine.recipe import find_checkpoint
 from mmuda.models.uda import UDASegmentor
+from mmuda.utils.command_line import add_cfg_options, add_network, plain_errors, read_config
 from mmuda.utils.inference import load_model
 
 TOLERANCE = 1e-3  # of the largest logit
@@ -53,12 +54,10 @@ class Exported(nn.Module):
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint, or the folder of a run (its last stage is taken)')
+    add_network(parser)
     parser.add_argument('out', type=Path, help='file to write')
-    parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
     parser.add_argument('--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'), help="the test_pipeline's by default")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
@@ -130,16 +129,13 @@ def main() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         sys.exit(f'error: {error.name} is missing: pip install "mmuda[onnx]", or -e ".[onnx]" in a checkout')
-    try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict({**args.cfg_options, 'model.precision': 'fp32'})
+    with plain_errors():
+        cfg = read_config(args.config, {**args.cfg_options, 'model.precision': 'fp32'})
         if cfg.model.student.test_cfg.get('mode', 'whole') != 'whole':
             raise ValueError('model.student.test_cfg cuts the image into windows: export a config of mode="whole"')
         size = args.size or image_size(cfg)
         model = load_model(cfg, find_checkpoint(args.checkpoint, cfg, args.which))
         parity = export(model, size, args.out)
-    except (OSError, ValueError, RecipeError) as error:
-        sys.exit(f'error: {error}')
     print(f'written: {args.out}, for images of {size[0]}x{size[1]}; {parity}')
 
 

@@ -16,13 +16,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import torch
 from mmengine import fileio
-from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
+from mmengine.config import Config
 from mmengine.utils import track_iter_progress
 
 from mmuda.datasets import layout
-from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
-from mmuda.utils.command_line import choose_data_root
+from mmuda.engine.recipe import find_checkpoint, prepare_data
+from mmuda.utils.command_line import (
+    add_cfg_options,
+    add_data_root,
+    add_network,
+    named_network,
+    quiet,
+    read_config,
+    running,
+)
 from mmuda.utils.depth import nearness
 from mmuda.utils.files import write_whole
 from mmuda.utils.inference import Predictor, check_same_classes, comparison, load_image, val_items
@@ -34,11 +41,9 @@ IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint, or the folder of a run (its last stage is taken)')
+    add_network(parser)
     parser.add_argument('inputs', nargs='*', help='images, folders of images, .txt lists of images')
     parser.add_argument('--out', type=Path, required=True, help='folder to write to; keeps the structure of a folder')
-    parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
     parser.add_argument('--palette', action='store_true', help='write masks as palette PNG: the same ids, in colour')
     parser.add_argument('--overlay', action='store_true', help='also write NAME_overlay.png, the colours on the image')
     parser.add_argument(
@@ -60,7 +65,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compare',
         nargs='+',
-        type=_compared,
+        type=named_network,
         default=[],
         metavar='NAME=CONFIG:CHECKPOINT',
         help='write one sheet per image instead: image, truth if known, the prediction of each network; without inputs '
@@ -71,10 +76,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--count', type=int, default=5, help='with --compare, without inputs: number of images')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V', help='settings of every config named'
-    )
+    add_data_root(parser)
+    add_cfg_options(parser, 'change settings of every config named')
     args = parser.parse_intermixed_args()
     more = [name for name in ('palette', 'overlay', 'confidence', 'depth', 'density') if getattr(args, name)]
     if args.compare and more:
@@ -84,14 +87,6 @@ def parse_args() -> argparse.Namespace:
     if not args.compare and not args.inputs:
         parser.error('name images, folders or .txt lists to predict')
     return args
-
-
-def _compared(text: str) -> tuple[str, str, str]:
-    name, _, run = text.partition('=')
-    config, _, checkpoint = run.partition(':')
-    if not (name and config and checkpoint):
-        raise argparse.ArgumentTypeError(f'{text} is not of the form NAME=CONFIG:CHECKPOINT')
-    return name, config, checkpoint
 
 
 # ------------------------------------------------------------------------------------------------ files
@@ -173,7 +168,7 @@ def predict(args: argparse.Namespace) -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Write a sheet for every image."""
-    cfg = read(args, args.config)
+    cfg = read_config(args.config, args.cfg_options)
     if args.inputs:
         images = find_images(args.inputs, args.out)
         items = with_truth([path for path, _ in images], cfg)
@@ -205,29 +200,23 @@ def with_truth(paths: Sequence[str], cfg: Config) -> list[dict]:
 
 def load(args: argparse.Namespace, config: str, checkpoint: str) -> Predictor:
     """The network of a config and a checkpoint, or of a run."""
-    cfg = read(args, config)
+    cfg = read_config(config, args.cfg_options)
     return Predictor(cfg, find_checkpoint(checkpoint, cfg, args.which), args.device, args.depth, args.density)
-
-
-def read(args: argparse.Namespace, config: str) -> Config:
-    """A config with the options of the command line."""
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(args.cfg_options)
-    return cfg
 
 
 def main() -> None:
     """Run it."""
     args = parse_args()
-    choose_data_root(args.data_root)
-    MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
-    try:
-        if args.compare:
-            compare(args)
-        else:
-            predict(args)
-    except (RecipeError, OSError, ValueError) as error:
-        sys.exit(f'\nerror: {error}')  # below the progress bar
+    quiet()
+    with running(args):
+        try:
+            if args.compare:
+                compare(args)
+            else:
+                predict(args)
+        except Exception:
+            print()  # what it says belongs below the progress bar
+            raise
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmuda.datasets.cache import FORMATS, build_cache
@@ -36,10 +36,19 @@ from mmuda.offline import (
     write_density_maps,
     write_pseudo_labels,
 )
-from mmuda.utils.command_line import add_run_options, running
+from mmuda.utils.command_line import (
+    KeyValues,
+    add_cfg_options,
+    add_data_root,
+    add_launcher,
+    add_network,
+    add_run_options,
+    read_config,
+    running,
+)
 
 
-class EachTime(DictAction):
+class EachTime(KeyValues):
     """A list with a dictionary for each time that an option is given."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *values: Any) -> None:
@@ -58,10 +67,12 @@ def parse_args() -> argparse.Namespace:
     labels = steps.add_parser(
         'pseudo-labels', help="label the target's training images with a checkpoint's predictions"
     )
+    labels.set_defaults(run=run_pseudo_labels)
+    add_network(labels)
     labels.add_argument(
         '--selector',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         default={'type': 'FixedThreshold'},
         metavar='K=V',
         help=f'type={"|".join(SELECTORS)} and its settings, see mmuda/offline/selectors.py',
@@ -76,6 +87,8 @@ def parse_args() -> argparse.Namespace:
         comparison.png (label maps of some images) and scores/, so that further selectors cost no forward pass (2 GB
         for Cityscapes; delete it when done). Without --selector: {'; '.join(map(str, RULES))}""",
     )
+    compare.set_defaults(run=run_compare)
+    add_network(compare)
     compare.add_argument(
         '--selector',
         nargs='+',
@@ -93,6 +106,8 @@ def parse_args() -> argparse.Namespace:
     compare.add_argument('--images', type=int, default=4, help='number of images in the picture, evenly spread')
 
     rank = steps.add_parser('rank', help="rank and label the target's training images with a network that sees depth")
+    rank.set_defaults(run=run_rank)
+    add_network(rank)
     rank.add_argument('--ratio', type=float, default=0.66, help='share of the images that is easy')
     rank.add_argument('--easy-list', metavar='FILE', help='list of the easy images, in place of their share')
     rank.add_argument(
@@ -104,17 +119,20 @@ def parse_args() -> argparse.Namespace:
     )
 
     stats = steps.add_parser('class-stats', help='count the classes of a training set, image by image')
+    stats.set_defaults(run=run_class_stats)
     stats.add_argument('config', help='config file')
     stats.add_argument('--domain', choices=['source', 'target'], default='source')
     stats.add_argument('--label-dir', help="folder of pseudo-labels to count instead of the data set's own labels")
 
     fit = steps.add_parser('fit-density', help="fit the classes' mixtures over place and depth to the source")
+    fit.set_defaults(run=run_fit_density)
     fit.add_argument('config', help='config file, whose source pipeline has LoadDepth and GridSample')
     fit.add_argument('--components', type=int, default=5, help='of a mixture')
     fit.add_argument('--images', type=int, default=1000, help='number of images, evenly spread')
     fit.add_argument('--pixels', type=int, default=200_000, help='of a class, at most so many cells')
 
     maps = steps.add_parser('density', help="write the maps of the source's density; training needs none")
+    maps.set_defaults(run=run_density)
     maps.add_argument('config', help='config file, whose source pipeline has LoadDepth and GridSample')
     maps.add_argument(
         '--mixtures', required=True, help=f'{", ".join(PUBLISHED)}, or the mixtures.json that fit-density wrote'
@@ -123,12 +141,10 @@ def parse_args() -> argparse.Namespace:
     cache = steps.add_parser(
         'cache', help='decode and resize the training images of all stages once (needs the package lmdb)'
     )
+    cache.set_defaults(run=run_cache)
     cache.add_argument('config', help='config file')
     cache.add_argument('--format', choices=FORMATS, default='lossless', help='fastest to read, or smaller')
 
-    for step in (labels, compare, rank):
-        step.add_argument('config', help='config file')
-        step.add_argument('checkpoint', help='weights, or the folder of a run')
     for step in (labels, compare):
         step.add_argument(
             '--bn-mode',
@@ -139,72 +155,85 @@ def parse_args() -> argparse.Namespace:
     for step in (labels, compare, rank, stats, fit, maps, cache):
         step.add_argument('--out', required=True, help='folder of the result')
         step.add_argument('--num-workers', type=int, default=2, help='processes that load files')
-        step.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+        add_cfg_options(step)
+    for step in (labels, compare, rank):
         add_run_options(step)
+    for step in (fit, maps):  # one process works, the others wait
+        add_data_root(step)
+        add_launcher(step)
+    for step in (stats, cache):  # of one process
+        add_data_root(step)
     return parser.parse_args()
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run the step."""
-    if args.step == 'cache':
-        cfgs = [stage.cfg for stage in Recipe.load(args.config, 'work_dirs', options=args.cfg_options).stages]
-        prepare_data(cfgs[0])
-        added = sum(build_cache(cfg, args.out, fmt=args.format, num_workers=args.num_workers) for cfg in cfgs)
-        print(f'{args.out}: {added} images added')
-        return
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+def read(args: argparse.Namespace) -> Config:
+    """The config; the MiniCity that it may ask for is there."""
+    cfg = read_config(args.config, args.cfg_options)
+    prepare_data(cfg)
+    return cfg
+
+
+def read_network(args: argparse.Namespace) -> tuple[Config, Path]:
+    """The same, and a checkpoint of its network."""
+    cfg = read_config(args.config, args.cfg_options)
     if args.amp:
         cfg.model.precision = args.amp
-    if 'checkpoint' in args and Path(args.checkpoint).is_dir():
-        args.checkpoint = find_checkpoint(args.checkpoint, cfg)
+    checkpoint = find_checkpoint(args.checkpoint, cfg, args.which)
     prepare_data(cfg)
-    if args.step == 'class-stats':
-        class_statistics(cfg, args.out, domain=args.domain, label_dir=args.label_dir, num_workers=args.num_workers)
-        return
-    if args.step == 'compare':
-        settings = {key: getattr(args, key) for key in ('study_labels', 'bn_mode', 'images', 'num_workers')}
-        found = compare_selectors(cfg, args.checkpoint, args.out, args.selectors or RULES, **settings)
-        if is_main_process():
-            print(comparison_table(found))
-        return
-    if args.step == 'rank':
-        rank_images(
-            cfg,
-            args.checkpoint,
-            args.out,
-            ratio=args.ratio,
-            easy_list=args.easy_list,
-            rare_classes=args.rare_classes,
-            num_workers=args.num_workers,
-        )
-        return
-    if args.step == 'fit-density':
-        settings = {key: getattr(args, key) for key in ('components', 'images', 'pixels', 'num_workers')}
-        fit_density(cfg, args.out, **settings)
-        return
-    if args.step == 'density':
-        write_density_maps(cfg, args.out, args.mixtures, num_workers=args.num_workers)
-        return
-    write_pseudo_labels(
-        cfg,
-        args.checkpoint,
-        args.out,
-        args.selector,
-        bn_mode=args.bn_mode,
-        num_workers=args.num_workers,
-        keep_scores=args.keep_scores,
-    )
+    return cfg, checkpoint
+
+
+def settings(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Some of the options by their names, and the number of workers."""
+    return {name: getattr(args, name) for name in (*names, 'num_workers')}
+
+
+def run_pseudo_labels(args: argparse.Namespace) -> None:
+    """Label the target."""
+    write_pseudo_labels(*read_network(args), args.out, args.selector, **settings(args, 'bn_mode', 'keep_scores'))
+
+
+def run_compare(args: argparse.Namespace) -> None:
+    """Set selectors beside each other."""
+    options = settings(args, 'study_labels', 'bn_mode', 'images')
+    found = compare_selectors(*read_network(args), args.out, args.selectors or RULES, **options)
+    if is_main_process():
+        print(comparison_table(found))
+
+
+def run_rank(args: argparse.Namespace) -> None:
+    """Rank and label the target."""
+    rank_images(*read_network(args), args.out, **settings(args, 'ratio', 'easy_list', 'rare_classes'))
+
+
+def run_class_stats(args: argparse.Namespace) -> None:
+    """Count classes."""
+    class_statistics(read(args), args.out, **settings(args, 'domain', 'label_dir'))
+
+
+def run_fit_density(args: argparse.Namespace) -> None:
+    """Fit mixtures."""
+    fit_density(read(args), args.out, **settings(args, 'components', 'images', 'pixels'))
+
+
+def run_density(args: argparse.Namespace) -> None:
+    """Write maps."""
+    write_density_maps(read(args), args.out, args.mixtures, **settings(args))
+
+
+def run_cache(args: argparse.Namespace) -> None:
+    """Fill the cache."""
+    cfgs = [stage.cfg for stage in Recipe.load(args.config, 'work_dirs', options=args.cfg_options).stages]
+    prepare_data(cfgs[0])
+    added = sum(build_cache(cfg, args.out, fmt=args.format, num_workers=args.num_workers) for cfg in cfgs)
+    print(f'{args.out}: {added} images added')
 
 
 def main() -> None:
-    """Run it."""
+    """Run the step."""
     args = parse_args()
-    try:
-        with running(args):
-            run(args)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(f'error: {str(error).splitlines()[-1]}')  # of a loader's worker, the last line of its traceback
+    with running(args):
+        args.run(args)
 
 
 if __name__ == '__main__':

@@ -28,19 +28,18 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmuda.datasets.base import DomainDataset
-from mmuda.engine.recipe import RecipeError, find_checkpoint, prepare_data
+from mmuda.engine.recipe import find_checkpoint, prepare_data
 from mmuda.evaluation import SubsetIoUMetric
 from mmuda.models.losses import self_information
 from mmuda.models.uda import UDASegmentor
 from mmuda.offline.predictions import prepared, target_images
 from mmuda.registry import DATASETS
 from mmuda.utils import charts, logs
-from mmuda.utils.command_line import choose_data_root
+from mmuda.utils.command_line import add_data_root, add_network, add_which, named_network, quiet, read_config, running
 from mmuda.utils.files import write_whole
 from mmuda.utils.inference import load_model
 from mmuda.utils.tsne import tsne
@@ -59,18 +58,19 @@ def parse_args() -> argparse.Namespace:
     bars.add_argument('runs', nargs='+', metavar='[NAME=]RUN', help='the same, or the JSON file of a test')
 
     confusion = kinds.add_parser('confusion', help="the true classes' pixels by what they are taken for")
-    confusion.add_argument('config', help='config file')
-    confusion.add_argument('checkpoint', help='checkpoint, or the folder of a run')
+    add_network(confusion)
 
     plane = kinds.add_parser('tsne', help='cells of both domains on a plane, network by network')
     plane.add_argument('config', help='config of the data, with a source and a target')
-    plane.add_argument('networks', nargs='+', metavar='NAME=CONFIG:CHECKPOINT', help='a checkpoint, or a run')
+    plane.add_argument(
+        'networks', nargs='+', type=named_network, metavar='NAME=CONFIG:CHECKPOINT', help='a checkpoint, or a run'
+    )
     plane.add_argument('--images', type=int, default=20, help='of each domain, evenly spread')
     plane.add_argument('--cells', type=int, default=30, help='of each image, evenly spread')
+    add_which(plane)
 
     for kind in (confusion, plane):
-        kind.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
-        kind.add_argument('--data-root', help='folder that holds the data sets (or set MMUDA_DATA)')
+        add_data_root(kind)
     for kind in (lines, bars, confusion, plane):
         kind.add_argument('--out', type=Path, required=True, help='PNG file to write')
     return parser.parse_args()
@@ -101,7 +101,7 @@ def named_runs(args: argparse.Namespace) -> list[tuple[str, Path]]:
 
 def plot_confusion(args: argparse.Namespace) -> Figure:
     """The confusion matrix of the validation."""
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     init_default_scope(cfg.default_scope)
     checkpoint = find_checkpoint(args.checkpoint, cfg, args.which)
     prepare_data(cfg)
@@ -145,16 +145,12 @@ def joint_features(model: UDASegmentor, dataset: DomainDataset, images: int, cel
 
 def plot_tsne(args: argparse.Namespace) -> Figure:
     """A panel for each network, side by side."""
-    data = Config.fromfile(args.config)
+    data = read_config(args.config)
     init_default_scope(data.default_scope)
     prepare_data(data)
     datasets, panels = {'source': source_images(data), 'target': target_images(data)}, {}
-    for text in args.networks:
-        name, _, run = text.partition('=')
-        config, _, checkpoint = run.partition(':')
-        if not (name and config and checkpoint):
-            raise ValueError(f'{text} is not of the form NAME=CONFIG:CHECKPOINT')
-        cfg = Config.fromfile(config)
+    for name, config, checkpoint in args.networks:
+        cfg = read_config(config)
         model = load_model(cfg, find_checkpoint(checkpoint, cfg, args.which)).to(get_device())
         found = [joint_features(model, dataset, args.images, args.cells) for dataset in datasets.values()]
         places = np.split(tsne(np.concatenate(found)), [len(found[0])])
@@ -168,12 +164,9 @@ PLOTS = {'curves': plot_curves, 'bars': plot_bars, 'confusion': plot_confusion, 
 def main() -> None:
     """Run it."""
     args = parse_args()
-    choose_data_root(vars(args).get('data_root'))
-    MMLogger.get_current_instance().setLevel('WARNING')  # MMEngine tells of every config that it reads
-    try:
+    quiet()
+    with running(args):
         write_whole(args.out, charts.png(PLOTS[args.kind](args)))
-    except (RecipeError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
     print(f'written: {args.out}')
 
 

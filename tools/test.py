@@ -10,19 +10,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmuda.engine.recipe import find_checkpoint, prepare_data
-from mmuda.utils.command_line import add_run_options, running
+from mmuda.utils.command_line import add_cfg_options, add_network, add_run_options, read_config, running
 
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint, or the folder of a run (its last stage is taken)')
-    parser.add_argument('--which', choices=['last', 'best'], default='last', help='which checkpoint of a run folder')
+    add_network(parser)
     parser.add_argument('--work-dir', help='folder of the log; beside the checkpoint by default')
     parser.add_argument(
         '--tta',
@@ -40,9 +38,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', help='folder for the predicted masks, PNG of train ids')
     parser.add_argument('--show-dir', help='folder for pictures of image and prediction')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V')
+    add_cfg_options(parser)
     add_run_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.tta and args.score_at == 'network':
+        parser.error('--tta has no single network resolution to score at: leave --score-at out')
+    if args.tta and args.depth:
+        parser.error('--tta averages labels only: leave --depth out')
+    return args
 
 
 def score_at(cfg: Config, where: str) -> None:
@@ -50,7 +53,7 @@ def score_at(cfg: Config, where: str) -> None:
     kinds = ('mmuda.PillowResize', 'mmuda.FitPad')
     transforms = [t for t in cfg.test_dataloader.dataset.pipeline if t['type'] in kinds]
     if not transforms:
-        sys.exit(f'error: --score-at needs one of {", ".join(kinds)} in test_dataloader.dataset.pipeline')
+        raise ValueError(f'--score-at needs one of {", ".join(kinds)} in test_dataloader.dataset.pipeline')
     for transform in transforms:
         transform['labels'] = where == 'network'
 
@@ -66,18 +69,13 @@ def score_depth(cfg: Config) -> None:
 
 def build_config(args: argparse.Namespace) -> Config:
     """The config with what the command line asks for."""
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     checkpoint = find_checkpoint(args.checkpoint, cfg, args.which)
     cfg.load_from = str(checkpoint)
     cfg.launcher = args.launcher
     if args.amp:
         cfg.model.precision = args.amp
     cfg.work_dir = args.work_dir or str(checkpoint.parent / 'test')
-    if args.tta and args.score_at == 'network':
-        sys.exit('error: --tta has no single network resolution to score at; leave --score-at out')
-    if args.tta and args.depth:
-        sys.exit('error: --tta averages labels only; leave --depth out')
     if args.score_at != 'config':
         score_at(cfg, args.score_at)
     if args.tta:

@@ -9,17 +9,17 @@ bash tools/dist_train.sh configs/ehtdi/gta2city.py 4     # on 4 GPUs, or as 4 pr
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from mmuda.engine.estimate import cost_table, estimate
 from mmuda.engine.recipe import Recipe, seed_table
-from mmuda.utils.command_line import add_run_options, running
+from mmuda.utils.command_line import add_cfg_options, add_run_options, running
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,14 +46,7 @@ def parse_args() -> argparse.Namespace:
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument('--seed', type=int, help='seed of the run')
     seeds.add_argument('--seeds', type=int, nargs='+', help='run once per seed, in <work dir>/seed<k>')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='K=V',
-        help='override settings: k=v for every stage that has k, STAGE:k=v for one',
-    )
+    add_cfg_options(parser, 'override settings: k=v for every stage that has k, STAGE:k=v for one')
     add_run_options(parser)
     args = parser.parse_args()
     if args.estimate and args.seeds:
@@ -77,12 +70,19 @@ def main() -> None:
             for seed, folder in folders.items()
         ]
         if args.estimate:
-            costs = estimate(recipes[0])
+            before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the folder is to go
+            try:
+                costs = estimate(recipes[0])
+            finally:
+                signal.signal(signal.SIGTERM, before)
             if is_main_process():
                 print(cost_table(recipes[0], costs))
             return
         for recipe in recipes:
-            print(recipe.table()) if args.dry_run else recipe.run()
+            if not args.dry_run:
+                recipe.run()
+            elif is_main_process():
+                print(recipe.table())
         if args.seeds and not args.dry_run and is_main_process():
             print(seed_table(recipes))
 

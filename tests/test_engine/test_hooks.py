@@ -52,7 +52,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_good_one(cfg, tmp_p
 
 def test_an_unknown_score_is_named(cfg) -> None:
     cfg.default_hooks.checkpoint.save_best = 'mIuO'
-    with pytest.raises(KeyError, match="save_best='mIuO' is not among the validation scores"):
+    message = r"default_hooks\.checkpoint\.save_best='mIuO' is no score of the validation: choose one of mIoU, .*, IoU"
+    with pytest.raises(ValueError, match=message):
         Runner.from_cfg(cfg).train()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import save_network
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
@@ -603,3 +604,23 @@ def test_tool_hands_over_weights_classes_and_preprocessing_only(tmp_path, conver
         convert('--hand-over', other, tmp_path / 'iter_9.pth', tmp_path / 'out.pth', layout=None)
     with pytest.raises(SystemExit):
         convert(tmp_path / 'iter_9.pth', tmp_path / 'out.pth', layout=None)
+
+
+@pytest.mark.parametrize(('name', 'evaluated'), [('ldbe', 'student'), ('ehtdi', 'teacher.model')])
+def test_tool_hands_over_the_network_that_is_evaluated(name, evaluated, load, tmp_path, convert):
+    config, checkpoint = save_network(load(f'{name}/minicity.py'), tmp_path)
+    content = torch.load(checkpoint)
+    key = 'decode_head.convs.0.bias'
+    for place, value in (('student', 1.0), ('teacher.model', 2.0)):
+        content['state_dict'][f'{place}.{key}'].fill_(value)
+    torch.save(content, checkpoint)
+    for options, place in (
+        ((), evaluated),
+        (('--weights', 'ema'), 'teacher.model'),
+        (('--weights', 'student'), 'student'),
+    ):
+        convert('--hand-over', config, checkpoint, tmp_path / 'out.pth', *options, layout=None)
+        found = load_safe(tmp_path / 'out.pth')['state_dict']
+        assert torch.equal(found[key], content['state_dict'][f'{place}.{key}'])
+    with pytest.raises(SystemExit):
+        convert('--hand-over', config, checkpoint, tmp_path / 'out.pth', '--discriminator', checkpoint, layout=None)

@@ -86,8 +86,9 @@ class SafeCheckpointHook(Hook):
         if self.save_best is None:
             return
         if self.save_best not in metrics:
-            raise KeyError(
-                f'checkpoint.save_best={self.save_best!r} is not among the validation scores {sorted(metrics)}'
+            raise ValueError(
+                f'default_hooks.checkpoint.save_best={self.save_best!r} is no score of the validation: choose one of '
+                + ', '.join(sorted(metrics, key=lambda name: '.' in name))  # those of single classes last
             )
         hub, score = runner.message_hub, float(metrics[self.save_best])
         if score > hub.runtime_info.get('best_score', -np.inf):
