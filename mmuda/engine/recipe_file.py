@@ -34,7 +34,7 @@ def read_stages(
     """
     if not config.is_file():
         raise RecipeError(f'{config} is not a config file; see configs/')
-    read = functools.cache(Config.fromfile)  # most stages share a file
+    read = functools.cache(read_config)  # most stages share a file
     main = read(config)
     entries = main.get('recipe') or [{'type': 'Train', 'name': config.stem}]
     seed = main.get('randomness', {}).get('seed', 0) if seed is None else seed
@@ -52,6 +52,18 @@ def read_stages(
     for stage in stages:
         stage.check()
     return stages
+
+
+def read_config(file: str | Path) -> Config:
+    """A config file that can be run.
+
+    Raises:
+        RecipeError: The file is only a part of such configs.
+    """
+    cfg = Config.fromfile(file)
+    if 'type' not in cfg.get('model', {}):
+        raise RecipeError(f'{file} has no model.type: name a config of configs/<paper>/, not one of its parts')
+    return cfg
 
 
 def stage_seed(seed: int, name: str) -> int:

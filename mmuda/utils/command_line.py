@@ -13,7 +13,8 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
-from mmuda.engine.recipe import RecipeError
+from mmuda.engine import recipe_file
+from mmuda.engine.stages import RecipeError
 from mmuda.utils.distributed import LAUNCHERS, LaunchError, launch
 
 # ------------------------------------------------------------------------------------------------ options
@@ -98,11 +99,10 @@ def read_config(file: str | Path, options: dict[str, Any] | None = None) -> Conf
     """A config with the options of the command line.
 
     Raises:
-        ValueError: The file is part of a config only, or an option is for something that it does not have.
+        RecipeError: The file is part of a config only.
+        ValueError: An option is for something that it does not have.
     """
-    cfg = Config.fromfile(file)
-    if 'type' not in cfg.get('model', {}):
-        raise ValueError(f'{file} has no model.type: name a config of configs/<paper>/, not one of its parts')
+    cfg = recipe_file.read_config(file)
     for key, value in (options or {}).items():
         if ':' in key:
             raise ValueError(

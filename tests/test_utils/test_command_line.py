@@ -9,6 +9,7 @@ from helpers import ROOT
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
+from mmuda.engine.recipe import Recipe, RecipeError
 from mmuda.utils.command_line import add_cfg_options, plain_errors, read_config
 
 
@@ -65,7 +66,6 @@ def test_a_config_with_its_options(load: Callable[..., Config], tmp_path: Path) 
 
 @pytest.mark.parametrize('part', ['_base_/models/minicity.py', '_base_/default_runtime.py', 'your_data/base.py'])
 def test_a_part_is_no_config(part: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf'{part} has no model\.type: name a config of configs/<paper>/, not one of its'
-    ):
-        read_config(ROOT / 'configs' / part)
+    for read in (read_config, lambda file: Recipe.load(file, 'work_dirs')):
+        with pytest.raises(RecipeError, match=rf'{part} has no model\.type: name a config of configs/<paper>/, not'):
+            read(ROOT / 'configs' / part)
