@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmuda.datasets.classes import IGNORE
 from mmuda.models.losses import (
     auxiliary_loss,
     cross_entropy,
@@ -14,7 +15,6 @@ from mmuda.models.losses import (
     prototype_contrast,
     softmax_confidence,
 )
-from mmuda.models.losses.cross_entropy import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.models.uda.mixing import draw_classes, paste, pixels_of, present_classes
 from mmuda.registry import MODELS

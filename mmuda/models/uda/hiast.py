@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmuda.models.losses.cross_entropy import IGNORE
+from mmuda.datasets.classes import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.registry import MODELS
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmuda.datasets.classes import IGNORE
 from mmuda.models.losses import nll, softmax_confidence
-from mmuda.models.losses.cross_entropy import IGNORE
 from mmuda.models.uda.base import Batch, Losses, UDASegmentor, labels_of
 from mmuda.models.uda.mixing import draw_classes, paste, pixels_of, present_classes
 from mmuda.registry import MODELS

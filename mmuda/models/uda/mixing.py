@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmuda.models.losses.cross_entropy import IGNORE
+from mmuda.datasets.classes import IGNORE
 
 
 def paste(top: Tensor, ground: Tensor, mask: Tensor) -> Tensor:
