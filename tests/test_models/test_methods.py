@@ -203,6 +203,12 @@ class TestHIAST(PseudoLabelTester):
         'train_dataloader.dataset.target.pipeline.4.size': (62, 120),
     }
 
+    def test_a_sample_leaves_its_worker_as_bytes(self, cfg: Config) -> None:
+        """Two views and a label: 3.7 MB at the paper's 512x1024."""
+        sample = self.batch(cfg, size=1)['target']
+        shipped = sum(value.nbytes for value in sample.values() if isinstance(value, torch.Tensor))
+        assert shipped == 7 * 62 * 120
+
     def test_an_image_with_labels_receives_the_hard_classes_of_another(self, cfg: Config) -> None:
         """The last 14 classes in the manifest; the halves without labels get them, too."""
         cfg.train_dataloader.dataset.target.pipeline[3:6] = []  # as pasted
