@@ -34,7 +34,7 @@ def read_stages(
     """
     if not config.is_file():
         raise RecipeError(f'{config} is not a config file; see configs/')
-    read = functools.cache(read_config)  # most stages share a file
+    read = functools.cache(whole_config)  # most stages share a file
     main = read(config)
     entries = main.get('recipe') or [{'type': 'Train', 'name': config.stem}]
     seed = main.get('randomness', {}).get('seed', 0) if seed is None else seed
@@ -54,7 +54,7 @@ def read_stages(
     return stages
 
 
-def read_config(file: str | Path) -> Config:
+def whole_config(file: str | Path) -> Config:
     """A config file that can be run.
 
     Raises:

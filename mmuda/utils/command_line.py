@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 
-from mmuda.engine import recipe_file
+from mmuda.engine.recipe_file import whole_config
 from mmuda.engine.stages import RecipeError
 from mmuda.utils.distributed import LAUNCHERS, LaunchError, launch
 
@@ -102,7 +102,7 @@ def read_config(file: str | Path, options: dict[str, Any] | None = None) -> Conf
         RecipeError: The file is part of a config only.
         ValueError: An option is for something that it does not have.
     """
-    cfg = recipe_file.read_config(file)
+    cfg = whole_config(file)
     for key, value in (options or {}).items():
         if ':' in key:
             raise ValueError(
