@@ -51,7 +51,7 @@ class DomainDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: a folder or a listed file is missing, or the split is empty.
-        ValueError: the data set has no table for these classes, or no depth.
+        ValueError: the data set has no table for these classes, or no depth, or ``indices`` chooses nothing.
     """
 
     folders: ClassVar[tuple[str, ...]]
@@ -201,9 +201,12 @@ class DomainDataset(BaseDataset):
         # mmengine would take it of the items, when a file was already asked for each
         if self.indices is None:
             return images
-        if isinstance(self.indices, int):
-            return images[: self.indices] if self.indices >= 0 else images[self.indices :]
-        return [images[index] for index in self.indices]
+        there, wanted = range(len(images)), self.indices
+        if isinstance(wanted, int):
+            wanted = there[:wanted] if wanted >= 0 else there[wanted:]
+        if not wanted or not all(-len(there) <= index < len(there) for index in wanted):
+            raise ValueError(f'indices={self.indices!r} of {type(self).__name__} must choose among {len(there)} images')
+        return [images[index] for index in wanted]
 
     def _find_labels(self, home: str, images: list[str]) -> list[str]:
         if self.label_dir is not None:

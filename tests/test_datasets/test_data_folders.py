@@ -194,6 +194,10 @@ def test_train_id_files_are_read_as_such(cityscapes):
     with pytest.raises(FileNotFoundError, match=r'000001_gtFine_labelTrainIds.png: missing'):
         CityscapesDataset(label_kind='labelTrainIds', **common)
     assert len(CityscapesDataset(label_kind='labelTrainIds', indices=1, **common)) == 1
+    assert len(CityscapesDataset(label_kind='labelTrainIds', indices=[-2], **common)) == 1
+    for nothing in (0, [], [0, 2]):
+        with pytest.raises(ValueError, match=r'indices=.* of CityscapesDataset must choose among 2 images'):
+            CityscapesDataset(indices=nothing, **common)
     (cityscapes / 'val.txt').write_text('aachen_000000_000000')
     common['split'] = 'val.txt'
     assert (CityscapesDataset(label_kind='labelTrainIds', classes=16, **common)[0]['gt_seg_map'] == 15).all()

@@ -256,3 +256,14 @@ def test_without_labels_the_setting_is_named(kind: type[MethodTester], load) -> 
     message = r'source comes without labels: .*_dataloader\.dataset\.source\..*with_labels=True.*LoadLabels'
     with pytest.raises(ValueError, match=message):
         tester.step(model, cfg, tester.batch(cfg))
+
+
+@pytest.mark.parametrize('kind', [TestDAF, TestDepthDistribution])
+def test_without_depth_the_setting_is_named(kind: type[MethodTester], load) -> None:
+    tester, cfg = kind(), load(kind.config, **kind.crops)
+    batch, model = tester.batch(cfg), fresh_model(cfg)
+    del batch['source']['depth']
+    model.student.backbone.register_forward_pre_hook(lambda *_: pytest.fail('it was too late'))
+    message = r'source comes without depth: .*_dataloader\.dataset\.source\.with_depth=True.*LoadDepth'
+    with pytest.raises(ValueError, match=message):
+        tester.step(model, cfg, batch)

@@ -302,3 +302,17 @@ def labels_of(batch: Batch, domain: str) -> Tensor:
             'pipeline'
         )
     return batch['label']
+
+
+def depth_of(batch: Batch, domain: str) -> Tensor:
+    """The inverse depth of a domain's batch, (N, 1, H, W) as :func:`mmuda.utils.depth.inverse_depth` has it.
+
+    Raises:
+        ValueError: It comes without depth.
+    """
+    if 'depth' not in batch:
+        raise ValueError(
+            f'the {domain} comes without depth: set train_dataloader.dataset.{domain}.with_depth=True, where need be '
+            'its depth_dir, and put mmuda.LoadDepth into its pipeline'
+        )
+    return batch['depth']

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmuda.models.losses import SOURCE, berhu, cross_entropy
 from mmuda.models.necks.depth_guide import logits_and_depth
 from mmuda.models.uda.adversarial import Adversarial
-from mmuda.models.uda.base import Batch, Losses, labels_of
+from mmuda.models.uda.base import Batch, Losses, depth_of, labels_of
 from mmuda.registry import MODELS
 
 
@@ -50,12 +50,12 @@ class DAF(Adversarial):
 
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, (N, C, H, W) without gradient."""
-        label = labels_of(source, 'source')
+        label, true_depth = labels_of(source, 'source'), depth_of(source, 'source')
         logits, depth = (self.upsample(maps, source['image']) for maps in self.logits_and_depth(source['image']))
         self.note(student_on_source=logits, depth_on_source=depth)
         terms = {
             'loss_seg': cross_entropy(logits, label),
-            'loss_depth': self.depth_weight * berhu(depth, source['depth']),
+            'loss_depth': self.depth_weight * berhu(depth, true_depth),
         }
         return terms, self.disc_input(logits.detach()) * depth.detach() ** self.source_depth_power
 

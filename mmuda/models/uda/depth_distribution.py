@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmuda.models.density import ClassDensity
 from mmuda.models.losses import SOURCE, berhu, cross_entropy
 from mmuda.models.uda.adversarial import Adversarial
-from mmuda.models.uda.base import Batch, Losses, labels_of
+from mmuda.models.uda.base import Batch, Losses, depth_of, labels_of
 from mmuda.registry import MODELS
 
 # What the discriminator sees, of self-information (N, C, H, W), density and depth (N, 1, H, W); the released ablations.
@@ -135,7 +135,7 @@ class DepthDistribution(Adversarial):
 
     def source_pass(self, source: Batch) -> tuple[Losses, Tensor]:
         """The student's terms on the source, and what the discriminator sees of it, without gradient."""
-        image, label = source['image'], labels_of(source, 'source')
+        image, label, true_depth = source['image'], labels_of(source, 'source'), depth_of(source, 'source')
         logits, density, depth = self.three_heads(image)
         wanted = self.source_density(logits.argmax(1), source)
         full = self.upsample(logits, image)
@@ -144,7 +144,7 @@ class DepthDistribution(Adversarial):
         terms = {
             'loss_seg': cross_entropy(full, label, self.class_weight),
             'loss_balance': self.source_balance_weight * berhu(density, wanted),
-            'loss_depth': self.depth_weight * berhu(self.upsample(depth, image), source['depth']),
+            'loss_depth': self.depth_weight * berhu(self.upsample(depth, image), true_depth),
         }
         return terms, self.seen(logits.detach(), density.detach(), depth.detach(), image)
 
